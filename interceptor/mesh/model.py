@@ -1,0 +1,146 @@
+"""The vocabulary of the mesh: hosts, ports, endpoints.
+
+Every value is immutable and hashable. Names are lower case, without the final
+dot; a wildcard host starts with ``*.``.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+Address = IPv4Address | IPv6Address
+
+
+class Kind(enum.Enum):
+    """What a host is, which decides how its name is answered."""
+
+    SERVICE = "Service"  # core Service with a cluster IP
+    HEADLESS = "headless Service"  # core Service with clusterIP: None
+    EXTERNAL_NAME = "ExternalName Service"
+    SERVICE_ENTRY = "ServiceEntry"
+    POD = "Pod"  # <hostname>.<subdomain>.<ns>.svc.<domain> of a headless Service
+    NAME_TABLE = "name table"
+
+
+class Resolution(enum.Enum):
+    """ServiceEntry.resolution; Services are STATIC."""
+
+    NONE = "NONE"
+    STATIC = "STATIC"
+    DNS = "DNS"
+    DNS_ROUND_ROBIN = "DNS_ROUND_ROBIN"
+
+
+class AppProtocol(enum.Enum):
+    """What a port carries, by Istio's convention on port names and appProtocol."""
+
+    HTTP = "HTTP"
+    HTTP2 = "HTTP2"
+    GRPC = "GRPC"
+    TCP = "TCP"
+    TLS = "TLS"
+    UDP = "UDP"
+
+    @property
+    def is_http(self) -> bool:
+        return self in (AppProtocol.HTTP, AppProtocol.HTTP2, AppProtocol.GRPC)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port of a host. ``number`` is what clients call."""
+
+    name: str
+    number: int
+    protocol: AppProtocol = AppProtocol.TCP
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place where a host is served.
+
+    ``address`` is an IP, or a DNS name where the host's resolution is DNS.
+    ``ports`` holds (name of the host's port, number to dial); a port that is
+    missing here is dialled at the host's own number. ``weight`` 0 means no
+    weight was given (counts as 1). ``locality`` is ``region/zone/subzone``.
+    """
+
+    address: Address | str
+    ports: tuple[tuple[str, int], ...] = ()
+    weight: int = 0
+    locality: str = ""
+    network: str = ""
+    service_account: str = ""
+    ready: bool = True
+    origin: str = ""  # WorkloadEntry vm/mysql-1, Pod bookinfo/reviews-v1, endpoints of ...
+
+    def port(self, port: Port) -> int:
+        """The number to dial for the host's ``port``."""
+        return next((number for name, number in self.ports if name == port.name), port.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One name that the mesh knows.
+
+    ``addresses`` is what DNS answers and clients dial: cluster IPs, a
+    ServiceEntry's addresses, allocated VIPs, or for HEADLESS and POD the ready
+    endpoints' addresses. Empty for EXTERNAL_NAME (see ``external_name``), for
+    wildcards without addresses, and for a host whose VIP range ran out.
+    ``origin`` names the documents that it came from, for `why`.
+    """
+
+    name: str
+    namespace: str
+    kind: Kind
+    addresses: tuple[Address, ...] = ()
+    ports: tuple[Port, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    resolution: Resolution = Resolution.STATIC
+    external_name: str = ""
+    origin: str = ""
+    mesh_external: bool = False
+    extra_names: tuple[str, ...] = ()  # a name table's altHosts and shortname forms
+
+    @property
+    def is_wildcard(self) -> bool:
+        return self.name.startswith("*.")
+
+    @property
+    def is_kubernetes(self) -> bool:
+        """Whether the host came from a core Service, so that short names apply."""
+        return self.kind in (Kind.SERVICE, Kind.HEADLESS, Kind.EXTERNAL_NAME, Kind.POD)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One WorkloadEntry or Pod of the mesh: somewhere a service may run."""
+
+    name: str
+    namespace: str
+    address: Address | str
+    labels: tuple[tuple[str, str], ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()
+    weight: int = 0
+    locality: str = ""
+    network: str = ""
+    service_account: str = ""
+    is_pod: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Locale:
+    """From where the mesh is looked at: the parts of a VM that change names.
+
+    ``search`` is resolv.conf's search list in its order; ``domain`` the
+    cluster domain; ``own_zones`` are answered NXDOMAIN where no host bears a
+    name below them.
+    """
+
+    namespace: str = "default"
+    domain: str = "cluster.local"
+    search: tuple[str, ...] = ()
+    own_zones: tuple[str, ...] = ()
+    ttl_s: int = 30
