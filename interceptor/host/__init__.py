@@ -1,0 +1,1 @@
+"""Thin effects on the host, one mechanism a file: commands, netlink, probes, sysctl, systemd."""
