@@ -1,0 +1,62 @@
+"""The state of a host that interceptor may change, as the host's own tools print it.
+
+Two observations are equal exactly when nothing was left behind.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from interceptor.host import command
+from interceptor.lab.world import Lab
+
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "iptables-save": ("iptables-save",),
+    "ip6tables-save": ("ip6tables-save",),
+    "iptables-legacy-save": ("iptables-legacy-save",),
+    "ip6tables-legacy-save": ("ip6tables-legacy-save",),
+    "nft list ruleset": ("nft", "list", "ruleset"),
+    "ip rule": ("ip", "rule"),
+    "ip -6 rule": ("ip", "-6", "rule"),
+    "ip route show table all": ("ip", "route", "show", "table", "all"),
+    "ip -6 route show table all": ("ip", "-6", "route", "show", "table", "all"),
+    "ip address": ("ip", "-o", "address"),
+    "ipset list": ("ipset", "list"),
+}
+
+# What moves without anybody's doing: the hour in comments, and packet counters.
+_CLOCK = re.compile(r"^# (Generated|Completed) .*\n", re.MULTILINE)
+_COUNTER = re.compile(r"\[\d+:\d+\]$", re.MULTILINE)
+
+Snapshot = Mapping[str, str]
+
+
+def normalise(text: str) -> str:
+    """``text`` without the hour and without packet counters."""
+    return _COUNTER.sub("[0:0]", _CLOCK.sub("", text))
+
+
+def observe(lab: Lab, host: str) -> Snapshot:
+    """What each of the tools prints on ``host``. Raises CommandFailed where one fails."""
+    return observe_by(lambda argv: lab.run(host, argv))
+
+
+def observe_by(run: Callable[[Sequence[str]], command.Completed]) -> Snapshot:
+    """As `observe`, by any way to run a command."""
+    return {title: normalise(run(argv).stdout) for title, argv in COMMANDS.items()}
+
+
+def diff(before: Snapshot, after: Snapshot) -> str:
+    """What is different, as a unified diff; empty when nothing is."""
+    out: list[str] = []
+    for title in before:
+        out += difflib.unified_diff(
+            before[title].splitlines(),
+            after[title].splitlines(),
+            f"{title} (before)",
+            f"{title} (after)",
+            lineterm="",
+        )
+    return "\n".join(out)

@@ -1,0 +1,290 @@
+"""Labs as they are: namespaces built from a description, and everything of them removed again.
+
+All namespaces of a lab are called ``ilab-<token>-<host>``, its files stand in
+``/run/interceptor-lab/<token>``; so a lab whose owner crashed is found and
+removed by its name alone, and labs run side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from interceptor.errors import InterceptorError
+from interceptor.host import command
+from interceptor.lab import description, service
+from interceptor.lab.description import Host, World
+
+FOLDER = Path("/run/interceptor-lab")
+NETNS_ETC = Path("/etc/netns")
+PREFIX = "ilab"
+SWITCH = "switch"
+PACKAGE_ROOT = Path(__file__).parents[2]
+
+
+class LabFailed(InterceptorError):
+    """A host of the lab did not come up, or did not do what it was asked in time."""
+
+
+def wait_until(
+    condition: Callable[[], bool], what: str, timeout_s: float = 10, pause_s: float = 0.02
+) -> None:
+    """Poll ``condition``. Raises LabFailed, naming ``what``, when the time is up."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise LabFailed(f"{what}: not within {timeout_s:g} s")
+        time.sleep(pause_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One lab as `list_labs` finds it. ``owner`` 0: it was left up on purpose."""
+
+    token: str
+    owner: int
+    hosts: tuple[str, ...]
+
+    @property
+    def is_orphan(self) -> bool:
+        return self.owner != 0 and not Path(f"/proc/{self.owner}").exists()
+
+
+class Lab:
+    """One running lab. Use as a context manager; `close` may be called any number of times."""
+
+    def __init__(self, world: World, token: str) -> None:
+        self.world = world
+        self.token = token
+        self.folder = FOLDER / token
+        self._children: list[command.Process] = []
+
+    @classmethod
+    def open(
+        cls, world: World | None = None, token: str | None = None, *, stays_up: bool = False
+    ) -> Self:
+        """Build a lab and start its servers; nothing is left of one that fails half-way.
+
+        ``stays_up`` leaves it for a later process to use and remove. Raises
+        LabFailed when a server does not come up.
+        """
+        lab = cls(world or description.default(), token or secrets.token_hex(3))
+        try:
+            lab.folder.mkdir(parents=True)
+        except FileExistsError:
+            raise LabFailed(f"there is a lab {lab.token} already: `interceptor lab down`") from None
+        try:
+            lab._record(0 if stays_up else os.getpid())
+            lab._build()
+            lab._serve()
+        except BaseException:
+            lab.close()
+            raise
+        return lab
+
+    @classmethod
+    def attach(cls, token: str, world: World | None = None) -> Self:
+        """A lab that another process left up; leaving the ``with`` block removes it."""
+        if not (FOLDER / token / "lab.json").exists():
+            raise LabFailed(f"there is no lab {token}: `interceptor lab list`")
+        return cls(world or description.default(), token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def namespace(self, host: str) -> str:
+        """The network namespace that is ``host``."""
+        return f"{PREFIX}-{self.token}-{host}"
+
+    def host_folder(self, host: str) -> Path:
+        """Files of one host: logs, and an agent's state and sockets."""
+        return self.folder / host
+
+    def argv(self, host: str, argv: Sequence[str]) -> list[str]:
+        """``argv`` as it runs on ``host``, with that host's resolv.conf."""
+        return ["ip", "netns", "exec", self.namespace(host), *argv]
+
+    def run(
+        self,
+        host: str,
+        argv: Sequence[str],
+        stdin: str | None = None,
+        *,
+        timeout_s: float = 30,
+        check: bool = True,
+    ) -> command.Completed:
+        """Run a program on ``host`` to its end. Raises CommandFailed unless ``check`` is false."""
+        return command.run(self.argv(host, argv), stdin, timeout_s=timeout_s, check=check)
+
+    def start(
+        self, host: str, argv: Sequence[str], log: str, *, detached: bool = False
+    ) -> command.Process:
+        """Start a program on ``host``; its output goes to ``<log>.log`` in the host's folder."""
+        with (self.host_folder(host) / f"{log}.log").open("ab") as file:
+            child = command.start(
+                self.argv(host, argv),
+                stdout=file,
+                stderr=file,
+                env=environment(),
+                detached=detached,
+            )
+        self._children.append(child)
+        return child
+
+    def log(self, host: str, log: str) -> str:
+        """What a program started with that log has written so far."""
+        return (self.host_folder(host) / f"{log}.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        """End every process of the lab and remove its namespaces and files."""
+        down(self.token)
+        for child in self._children:
+            child.stop()
+        self._children.clear()
+
+    def _record(self, owner: int) -> None:
+        hosts = [host.name for host in self.world.hosts]
+        text = json.dumps({"owner": owner, "hosts": hosts})
+        (self.folder / "lab.json").write_text(text)
+
+    def _build(self) -> None:
+        world, switch = self.world, self.namespace(SWITCH)
+        command.run(["ip", "netns", "add", switch])
+        _batch(switch, description.render_switch(world))
+        for host in world.hosts:
+            namespace = self.namespace(host.name)
+            self.host_folder(host.name).mkdir()
+            etc = NETNS_ETC / namespace
+            etc.mkdir(parents=True)
+            (etc / "resolv.conf").write_text(description.render_resolv_conf(world))
+            command.run(["ip", "netns", "add", namespace])
+            _batch(switch, description.render_cable(host, namespace))
+            _batch(namespace, description.render_host(world, host))
+
+    def _serve(self) -> None:
+        for host in self.world.hosts:
+            if host.records:
+                self._serve_names(host)
+            if host.services:
+                words = [service.encode(served) for served in host.services]
+                argv = [sys.executable, "-m", service.__name__, *words]
+                self.start(host.name, argv, "service", detached=True)
+        for host in self.world.hosts:
+            if host.services:
+                self._await(host, "service", lambda text: "ready\n" in text)
+            if host.records:
+                self._await(host, "dnsmasq", lambda text: "started" in text)
+
+    def _serve_names(self, host: Host) -> None:
+        folder = self.host_folder(host.name)
+        file = folder / "dnsmasq.conf"
+        file.write_text(description.render_dnsmasq(host, str(folder / "dnsmasq.log")))
+        argv = ["dnsmasq", f"--conf-file={file}"]
+        self.start(host.name, argv, "dnsmasq-output", detached=True)
+
+    def _await(self, host: Host, log: str, is_ready: Callable[[str], bool]) -> None:
+        path = self.host_folder(host.name) / f"{log}.log"
+        try:
+            wait_until(
+                lambda: path.exists() and is_ready(path.read_text()), f"{log} on {host.name}"
+            )
+        except LabFailed as error:
+            logs = "\n".join(p.read_text() for p in self.host_folder(host.name).glob("*.log"))
+            raise LabFailed(f"{error}\n{logs}") from error
+
+
+def environment() -> dict[str, str]:
+    """Ours, so that children import the very package that this process runs."""
+    paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def _batch(namespace: str, lines: str) -> None:
+    command.run(["ip", "-n", namespace, "-batch", "-"], lines)
+
+
+def list_labs() -> tuple[Listed, ...]:
+    """Every lab on this machine, running or left behind."""
+    labs = []
+    for file in sorted(FOLDER.glob("*/lab.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            tree = json.loads(file.read_text())
+            labs.append(Listed(file.parent.name, int(tree["owner"]), tuple(tree["hosts"])))
+    return tuple(labs)
+
+
+def down(token: str) -> None:
+    """Remove one lab by its token, whoever built it and however far that got."""
+    prefix = f"{PREFIX}-{token}-"
+    namespaces = [
+        line.split()[0]
+        for line in command.run(["ip", "netns", "list"]).stdout.splitlines()
+        if line.startswith(prefix)
+    ]
+    _end_processes(namespaces)
+    for namespace in namespaces:
+        command.run(["ip", "netns", "delete", namespace], check=False)
+    for etc in NETNS_ETC.glob(f"{prefix}*"):
+        shutil.rmtree(etc, ignore_errors=True)
+    shutil.rmtree(FOLDER / token, ignore_errors=True)
+    for folder in (NETNS_ETC, FOLDER):
+        with suppress(OSError):
+            folder.rmdir()  # only where it is empty
+
+
+def down_orphans() -> tuple[str, ...]:
+    """Remove the labs whose owner is gone. Returns their tokens."""
+    tokens = tuple(lab.token for lab in list_labs() if lab.is_orphan)
+    for token in tokens:
+        down(token)
+    return tokens
+
+
+def _end_processes(namespaces: Sequence[str]) -> None:
+    """SIGTERM, and SIGKILL after two seconds, for whatever runs in the namespaces."""
+    for number, patience_s in ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0)):
+        pids = _pids(namespaces)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        with suppress(LabFailed):
+            wait_until(lambda: not _pids(namespaces), "the lab's processes", patience_s)
+        if not pids:
+            return
+
+
+def _pids(namespaces: Sequence[str]) -> list[int]:
+    return [
+        int(word)
+        for namespace in namespaces
+        for word in command.run(["ip", "netns", "pids", namespace], check=False).stdout.split()
+        if not _is_zombie(int(word))
+    ]
+
+
+def _is_zombie(pid: int) -> bool:
+    """A zombie holds no namespace any more; its parent may be slow to reap it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
