@@ -1,0 +1,137 @@
+"""HTTP of the agent: health and metrics on loopback, everything else for root alone.
+
+Two listeners: TCP on ``agent.listen`` (15020) for probes and Prometheus, and a
+Unix socket of mode 0600 in the run directory for the command line. The debug
+page on TCP is given only to root's processes, known by the owner of the client
+socket: loopback is not a permission.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the daemon lets be read and done. ``ready`` gives (ready, why not)."""
+
+    ready: Callable[[], tuple[bool, str]]
+    metrics: Callable[[], bytes]
+    status: Callable[[], Json]
+    name_table: Callable[[], Json]
+    confirm: Callable[[], bool]
+
+
+def _hex_address(host: str, port: int) -> str:
+    """An address as /proc/net/tcp{,6} prints it: 32-bit words in host order."""
+    packed = ipaddress.ip_address(host).packed
+    words = (packed[at : at + 4][::-1].hex().upper() for at in range(0, len(packed), 4))
+    return f"{''.join(words)}:{port:04X}"
+
+
+def find_owner(table: str, client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """The uid of the client's end of a loopback connection, from /proc/net/tcp{,6} text."""
+    local, remote = _hex_address(*client), _hex_address(*server)
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if fields[1] == local and fields[2] == remote:
+            return int(fields[7])
+    return None
+
+
+def _is_root(request: web.Request) -> bool:
+    assert request.transport is not None
+    client = request.transport.get_extra_info("peername")
+    server = request.transport.get_extra_info("sockname")
+    table = Path("/proc/net/tcp6" if ":" in client[0] else "/proc/net/tcp")
+    return find_owner(table.read_text(), client[:2], server[:2]) == 0
+
+
+def _respond(value: object, status: int = 200) -> web.Response:
+    body = orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2) + b"\n"
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def build_public(pages: Pages) -> web.Application:
+    """What anybody on this host may read, and the debug page for root."""
+
+    async def ready(_request: web.Request) -> web.Response:
+        is_ready, why = pages.ready()
+        return web.Response(text=f"{why}\n", status=200 if is_ready else 503)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        # Prometheus text format; the library's own content type has a charset
+        # parameter that aiohttp wants to set itself.
+        return web.Response(
+            body=pages.metrics(), headers={"Content-Type": "text/plain; version=0.0.4"}
+        )
+
+    async def name_table(request: web.Request) -> web.Response:
+        if not _is_root(request):
+            return web.Response(text="only root may read this\n", status=403)
+        return _respond(pages.name_table())
+
+    app = web.Application()
+    app.router.add_get("/healthz/ready", ready)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/stats/prometheus", metrics)
+    app.router.add_get("/debug/ndsz", name_table)
+    return app
+
+
+def build_control(pages: Pages) -> web.Application:
+    """What the command line asks, over the Unix socket."""
+
+    async def status(_request: web.Request) -> web.Response:
+        return _respond(pages.status())
+
+    async def name_table(_request: web.Request) -> web.Response:
+        return _respond(pages.name_table())
+
+    async def confirm(_request: web.Request) -> web.Response:
+        return _respond({"confirmed": pages.confirm()})
+
+    app = web.Application()
+    app.router.add_get("/status", status)
+    app.router.add_get("/debug/ndsz", name_table)
+    app.router.add_post("/confirm", confirm)
+    return app
+
+
+class Listeners:
+    """The open listeners of both applications; `close` gives up port and socket file."""
+
+    def __init__(self, runners: list[web.AppRunner], socket_path: Path) -> None:
+        self._runners = runners
+        self._socket_path = socket_path
+
+    async def close(self) -> None:
+        for runner in self._runners:
+            await runner.cleanup()
+        self._socket_path.unlink(missing_ok=True)
+
+
+async def serve(pages: Pages, listen: str, socket_path: Path) -> Listeners:
+    """Open both listeners. Raises OSError where the port is taken."""
+    host, _, port = listen.rpartition(":")
+    public = web.AppRunner(build_public(pages), access_log=None)
+    await public.setup()
+    await web.TCPSite(public, host.strip("[]"), int(port), reuse_address=True).start()
+    control = web.AppRunner(build_control(pages), access_log=None)
+    await control.setup()
+    socket_path.unlink(missing_ok=True)
+    mask = os.umask(0o177)
+    try:
+        await web.UnixSite(control, str(socket_path)).start()
+    finally:
+        os.umask(mask)
+    return Listeners([public, control], socket_path)

@@ -1,0 +1,97 @@
+"""Health and metrics are everybody's; the debug page and the control socket are root's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from interceptor.debug import control, http
+from interceptor.debug.http import Pages
+
+
+def pages(*, ready: bool = True) -> Pages:
+    return Pages(
+        ready=lambda: (ready, "ready" if ready else "no table yet"),
+        metrics=lambda: b"a 1\n",
+        status=lambda: {"backend": "iptables"},
+        name_table=lambda: {"table": {}},
+        confirm=lambda: True,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def fetch(port: int, path: str) -> tuple[int, str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
+
+
+def exchange(tmp_path: Path, served: Pages, path: str) -> tuple[int, str]:
+    async def main() -> tuple[int, str]:
+        port = free_port()
+        listeners = await http.serve(served, f"127.0.0.1:{port}", tmp_path / "control.sock")
+        try:
+            return await fetch(port, path)
+        finally:
+            await listeners.close()
+
+    return asyncio.run(main())
+
+
+def test_health_says_why_it_is_not_ready(tmp_path: Path) -> None:
+    assert exchange(tmp_path, pages(ready=False), "/healthz/ready") == (503, "no table yet\n")
+    assert exchange(tmp_path, pages(), "/healthz/ready") == (200, "ready\n")
+
+
+def test_metrics_stand_under_both_paths(tmp_path: Path) -> None:
+    assert exchange(tmp_path, pages(), "/metrics") == (200, "a 1\n")
+    assert exchange(tmp_path, pages(), "/stats/prometheus") == (200, "a 1\n")
+
+
+def test_the_debug_page_is_for_the_owner_root_only(tmp_path: Path) -> None:
+    status, body = exchange(tmp_path, pages(), "/debug/ndsz")
+    assert (status, '"table"' in body) == ((200, True) if os.geteuid() == 0 else (403, False))
+
+
+def test_a_connections_owner_is_found_in_the_kernels_table() -> None:
+    table = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+        "   0: 0100007F:3AAC 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0\n"
+        "   1: 0100007F:9C40 0100007F:3AAC 01 00000000:00000000 00:00000000 00000000  1000\n"
+    )
+    server, client = ("127.0.0.1", 15020), ("127.0.0.1", 40000)
+    assert http.find_owner(table, client, server) == 1000
+    assert http.find_owner(table, ("127.0.0.1", 40001), server) is None
+
+
+def test_the_control_socket_is_roots_alone_and_goes_with_the_daemon(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+
+    async def main() -> tuple[object, object, int]:
+        listeners = await http.serve(pages(), f"127.0.0.1:{free_port()}", path)
+        try:
+            status = await asyncio.to_thread(control.request, tmp_path, "GET", "/status")
+            confirmed = await asyncio.to_thread(control.request, tmp_path, "POST", "/confirm")
+            return status, confirmed, path.stat().st_mode & 0o777
+        finally:
+            await listeners.close()
+
+    assert asyncio.run(main()) == ({"backend": "iptables"}, {"confirmed": True}, 0o600)
+    assert not path.exists()
+
+
+def test_no_daemon_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(control.NotRunning, match="interceptor run"):
+        control.request(tmp_path, "GET", "/status")
