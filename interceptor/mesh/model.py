@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Labels = tuple[tuple[str, str], ...]  # sorted by key
 
 
 class Kind(enum.Enum):
@@ -89,6 +91,7 @@ class Host:
     ServiceEntry's addresses, allocated VIPs, or for HEADLESS and POD the ready
     endpoints' addresses. Empty for EXTERNAL_NAME (see ``external_name``), for
     wildcards without addresses, and for a host whose VIP range ran out.
+    ``networks`` are a ServiceEntry's CIDR addresses: captured, never answered.
     ``origin`` names the documents that it came from, for `why`.
     """
 
@@ -103,6 +106,9 @@ class Host:
     origin: str = ""
     mesh_external: bool = False
     extra_names: tuple[str, ...] = ()  # a name table's altHosts and shortname forms
+    networks: tuple[Network, ...] = ()
+    virtual: bool = False  # whether ``addresses`` are VIPs that we allocated
+    short_names: bool = False  # a name table's registry "Kubernetes"
 
     @property
     def is_wildcard(self) -> bool:
@@ -111,12 +117,30 @@ class Host:
     @property
     def is_kubernetes(self) -> bool:
         """Whether the host came from a core Service, so that short names apply."""
-        return self.kind in (Kind.SERVICE, Kind.HEADLESS, Kind.EXTERNAL_NAME, Kind.POD)
+        return self.short_names or self.kind in KUBERNETES
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether DNS for this name is ours.
+
+        A ServiceEntry without any address (resolution NONE, CIDR addresses
+        only, a wildcard, VIP ranges used up) is known to capture and sidecar,
+        but its name belongs to the outside: its queries pass untouched, or
+        the application could never reach it.
+        """
+        return bool(self.addresses) or self.kind in KUBERNETES
+
+
+KUBERNETES = frozenset((Kind.SERVICE, Kind.HEADLESS, Kind.EXTERNAL_NAME, Kind.POD))
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One WorkloadEntry or Pod of the mesh: somewhere a service may run."""
+    """One WorkloadEntry or Pod of the mesh: somewhere a service may run.
+
+    ``ports`` holds (name, number): a WorkloadEntry's ports, a Pod's named
+    container ports. A dual-stack Pod is two Workloads of one name.
+    """
 
     name: str
     namespace: str
@@ -128,6 +152,25 @@ class Workload:
     network: str = ""
     service_account: str = ""
     is_pod: bool = False
+    ready: bool = True
+    hostname: str = ""  # a Pod's spec.hostname
+    subdomain: str = ""  # a Pod's spec.subdomain: the headless Service that names it
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadGroup:
+    """The template that a VM's own WorkloadEntry is made from."""
+
+    name: str
+    namespace: str
+    labels: Labels = ()
+    ports: tuple[tuple[str, int], ...] = ()
+    weight: int = 0
+    locality: str = ""
+    network: str = ""
+    service_account: str = ""
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

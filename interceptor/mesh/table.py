@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from interceptor.errors import Problem
-from interceptor.mesh.model import Address, Host, Workload
+from interceptor.mesh.model import Address, Host, Network, Workload, WorkloadGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What has to be done to ``old`` to get ``new``. Names of removed hosts only."""
+    """What has to be done to ``old`` to get ``new``. Names of removed hosts only.
+
+    ``before`` holds the hosts as they were that ``upserted`` replaces and
+    ``removed`` takes away, so that a reader can count addresses down without
+    walking a whole table.
+    """
 
     upserted: tuple[Host, ...] = ()
     removed: tuple[str, ...] = ()
+    before: tuple[Host, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.upserted or self.removed)
@@ -31,6 +37,7 @@ class MeshTable:
     hosts: Mapping[str, Host] = field(default_factory=dict)
     workloads: tuple[Workload, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    groups: tuple[WorkloadGroup, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hosts)
@@ -38,6 +45,10 @@ class MeshTable:
     def addresses(self) -> frozenset[Address]:
         """Every address that some host is called by: what capture must cover."""
         return frozenset(address for host in self.hosts.values() for address in host.addresses)
+
+    def networks(self) -> frozenset[Network]:
+        """Every CIDR that some host is called by: captured like an address."""
+        return frozenset(network for host in self.hosts.values() for network in host.networks)
 
 
 EMPTY = MeshTable()
@@ -54,4 +65,5 @@ def diff(old: MeshTable, new: MeshTable) -> Difference:
         if (was := before.get(name)) is not host and was != host
     )
     removed = tuple(name for name in before if name not in new.hosts)
-    return Difference(upserted, removed)
+    gone = tuple(before[host.name] for host in upserted if host.name in before)
+    return Difference(upserted, removed, gone + tuple(before[name] for name in removed))
