@@ -1,0 +1,81 @@
+"""What the sidecar's configuration depends on besides the mesh table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from interceptor.config import Config
+from interceptor.mesh.model import Address
+
+ACCESS_LOG = "sidecar-access.log"
+TPROXY_MARK_OFFSET = 2  # capture.mark + 2 marks TPROXY's packets
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The part of the configuration and of the host that shapes Envoy's resources.
+
+    ``outbound_addresses``: where 15001 listens. ``bridge_addresses``: the VM's
+    own addresses on container bridges, each with a listener of its own, so that
+    a bridge that comes or goes leaves the others alone. ``own_addresses``: by
+    which others call this VM; an endpoint there is this VM's own service.
+    ``access_log`` is a path, empty for none. ``resolvers``: the DNS servers that
+    Envoy asks for endpoints that are names, empty for those of resolv.conf.
+    """
+
+    namespace: str = "default"
+    domain: str = "cluster.local"
+    outbound_addresses: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+    bridge_addresses: tuple[Address, ...] = ()
+    own_addresses: tuple[Address, ...] = ()
+    outbound_port: int = 15001
+    inbound_port: int = 15006
+    ipv6: bool = True
+    passthrough: bool = True
+    transparent: bool = False
+    transparent_mark: int = 0x1DC2
+    access_log: str = ""
+    connect_timeout_ms: int = 2000
+    resolvers: tuple[Address, ...] = ()
+
+
+def access_log_path(config: Config) -> str:
+    """The file of the access log, empty where it is switched off."""
+    if config.sidecar.access_log == "off":
+        return ""
+    return config.sidecar.access_log or str(config.agent.run_dir / ACCESS_LOG)
+
+
+def choose(
+    config: Config,
+    own_addresses: Iterable[Address] = (),
+    *,
+    ipv6: bool = True,
+    bridge_addresses: Iterable[Address] = (),
+    resolvers: Iterable[Address] = (),
+) -> Settings:
+    """The settings that ``config`` and the host's facts make.
+
+    ``own_addresses`` counts where node.addresses is empty; ``ipv6`` where
+    capture.ipv6 is null.
+    """
+    ipv6 = ipv6 if config.capture.ipv6 is None else config.capture.ipv6
+    loopback: tuple[Address, ...] = (IPv4Address("127.0.0.1"),)
+    return Settings(
+        namespace=config.node.namespace,
+        domain=config.node.domain,
+        outbound_addresses=(*loopback, IPv6Address("::1")) if ipv6 else loopback,
+        bridge_addresses=tuple(sorted(bridge_addresses, key=lambda item: (item.version, item))),
+        own_addresses=config.node.addresses or tuple(own_addresses),
+        outbound_port=config.sidecar.outbound_port,
+        inbound_port=config.sidecar.inbound_port,
+        ipv6=ipv6,
+        passthrough=config.sidecar.unknown_destinations == "passthrough",
+        transparent=config.capture.inbound.mode == "tproxy",
+        transparent_mark=config.capture.mark + TPROXY_MARK_OFFSET,
+        access_log=access_log_path(config),
+        connect_timeout_ms=config.sidecar.connect_timeout_ms,
+        resolvers=tuple(resolvers),
+    )
