@@ -1,0 +1,128 @@
+"""The fate of one flow, told from end to end: name, answer, rule, cluster, endpoints.
+
+Pure: what it needs is handed over. It decides nothing itself; ``scope.decide``
+and the answer table do, and the same values drive kernel and sidecar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from interceptor.capture.plan import Decision, Flow, Verdict
+from interceptor.mesh.model import Endpoint, Host, Port
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where captured flows go on this VM."""
+
+    outbound: int = 15001
+    inbound: int = 15006
+    dns_queue: int = 15053
+    dns_tcp: int = 15053
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What ``explain --json`` prints (design §10), and a little more.
+
+    ``endpoints`` are ``address:port``, ready ones only; ``backends`` tells of all.
+    """
+
+    verdict: str
+    to: str
+    rule: int
+    why: str
+    host: str = ""
+    endpoints: tuple[str, ...] = ()
+    name: str = ""
+    answer: tuple[str, ...] = ()
+    rule_text: tuple[str, ...] = ()
+    cluster: str = ""
+    backends: tuple[dict[str, object], ...] = field(default_factory=tuple)
+
+
+def join(address: object, port: int) -> str:
+    """``address:port``, an IPv6 address in brackets."""
+    text = str(address)
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+
+def find(hosts: Iterable[Host], flow: Flow) -> tuple[Host, Port | None] | None:
+    """The host that is called by the flow's destination. One that has the very port wins,
+    then a Service over a ServiceEntry (which merge in the table), then the first."""
+    best: tuple[Host, Port | None] | None = None
+    for host in hosts:
+        if flow.destination in host.addresses:
+            port = next((port for port in host.ports if port.number == flow.port), None)
+            if port is not None:
+                return host, port
+            best = best or (host, None)
+        elif best is None and any(flow.destination in network for network in host.networks):
+            port = next((port for port in host.ports if port.number == flow.port), None)
+            best = (host, port)
+    return best
+
+
+def _destination(decision: Decision, flow: Flow, ports: Ports) -> str:
+    loopback = "127.0.0.1" if flow.destination.version == 4 else "::1"
+    if decision.verdict is Verdict.OUTBOUND:
+        return join(loopback, ports.outbound)
+    if decision.verdict is Verdict.INBOUND:
+        return join(loopback, ports.inbound)
+    if decision.verdict is Verdict.DNS:
+        return (
+            f"nfqueue {ports.dns_queue}"
+            if flow.protocol == "udp"
+            else join(loopback, ports.dns_tcp)
+        )
+    return join(flow.destination, flow.port)
+
+
+def _backend(endpoint: Endpoint, port: Port) -> dict[str, object]:
+    return {
+        "address": str(endpoint.address),
+        "port": endpoint.port(port),
+        "weight": endpoint.weight or 1,
+        "locality": endpoint.locality,
+        "ready": endpoint.ready,
+        "origin": endpoint.origin,
+    }
+
+
+def explain(
+    flow: Flow,
+    decision: Decision,
+    called: tuple[Host, Port | None] | None,
+    *,
+    ports: Ports,
+    name: str = "",
+    answer: tuple[str, ...] = (),
+    rule_text: tuple[str, ...] = (),
+) -> Explanation:
+    """``called`` is the host and port that the destination belongs to, where the mesh knows."""
+    host, port = called if called is not None else (None, None)
+    cluster = ""
+    backends: tuple[dict[str, object], ...] = ()
+    if host is not None and port is not None:
+        if decision.verdict is Verdict.OUTBOUND:
+            cluster = f"outbound|{port.number}||{host.name}"
+        backends = tuple(_backend(endpoint, port) for endpoint in host.endpoints)
+    elif decision.verdict is Verdict.OUTBOUND:
+        cluster = "PassthroughCluster"
+    return Explanation(
+        verdict=decision.verdict.value,
+        to=_destination(decision, flow, ports),
+        rule=decision.rule,
+        why=decision.why,
+        host=host.name if host is not None else "",
+        endpoints=tuple(
+            join(item["address"], int(str(item["port"]))) for item in backends if item["ready"]
+        ),
+        name=name,
+        answer=answer,
+        rule_text=rule_text,
+        cluster=cluster,
+        backends=backends,
+    )
