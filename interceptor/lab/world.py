@@ -154,6 +154,10 @@ class Lab:
         """What a program started with that log has written so far."""
         return (self.host_folder(host) / f"{log}.log").read_text(errors="replace")
 
+    def pids(self, host: str) -> list[int]:
+        """Every process that runs on ``host`` now, whoever started it."""
+        return _pids([self.namespace(host)])
+
     def close(self) -> None:
         """End every process of the lab and remove its namespaces and files."""
         down(self.token)
