@@ -30,7 +30,6 @@ _COMMANDS = {
     "clean": "plan",
     "status": "status",
     "confirm": "status",
-    "doctor": "doctor",
     "resolve": "resolve",
     "explain": "resolve",
     "mesh": "mesh",
