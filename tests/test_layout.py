@@ -1,0 +1,184 @@
+"""The house keeps its order: what may import what, what is tested where, how large things get."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "interceptor"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+TOP_LEVEL = {
+    "setup.cfg",
+    "pyproject.toml",
+    "interceptor",
+    "bpf",
+    "scripts",
+    "tests",
+    "vagrant",
+    "README.md",
+    "CHANGES.md",
+    "LICENSE",
+}
+
+# design.md §3: what each part may import besides itself. `lab` is a user of
+# the package, as the command line is: it starts `interceptor` as a program.
+BASE = {"errors", "config", "mesh"}
+ALLOWED = {
+    "errors": set[str](),
+    "config": {"errors"},
+    "migration": {"errors", "config"},
+    "mesh": {"errors", "config"},
+    "host": BASE,
+    "source": BASE | {"host"},
+    "dns": BASE | {"host"},
+    "capture": BASE | {"host"},
+    "sidecar": BASE | {"host"},
+    "workload": BASE | {"host"},
+    "debug": BASE | {"host", "capture"},
+    "lab": BASE | {"host", "sidecar"},
+    "daemon": BASE | {"host", "source", "dns", "capture", "sidecar", "workload", "debug"},
+}
+
+ONE_IMPORTER = {
+    "bcc": set[str](),
+    "netfilterqueue": {"dns/nfqueue.py"},
+    "pyroute2": {"host/netlink.py"},
+    "scapy": {"debug/pcap.py"},
+    "dnslib": {"dns/wire.py"},
+    "grpc": {"sidecar/ads.py"},
+    "subprocess": {"host/command.py"},
+}
+"""Modules that may import the package; none at all where the set is empty."""
+
+AT_OPENING_ONLY = ("bcc", "netfilterqueue")
+
+WITHOUT_A_TEST_OF_ITS_OWN = {
+    "lab/bench.py": "tests/netns/test_e2e_bench.py runs it whole",
+    "lab/bench_connection.py": "tests/netns/test_e2e_bench.py",
+    "lab/bench_dns.py": "tests/netns/test_e2e_bench.py",
+    "lab/bench_table.py": "tests/netns/test_e2e_bench.py",
+    "lab/demo.py": "tests/netns/test_e2e_demo.py runs it whole",
+    "lab/world.py": "tests/netns/test_lab.py",
+    "lab/agent.py": "every tests/netns/test_e2e_*.py",
+}
+
+MAXIMUM_FILE_LINES = 300
+MAXIMUM_FUNCTION_LINES = 40
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def part_of(path: Path) -> str:
+    """The part of the house that a module belongs to: mesh, dns, ..., daemon."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported below ``tree``, dotted; relative imports are not used."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_parts(path: Path) -> set[str]:
+    """The parts of this package that a module imports."""
+    found = set()
+    for name in imports(tree_of(path)):
+        words = name.split(".")
+        if words[0] == "interceptor" and len(words) > 1 and words[1] != "__version__":
+            found.add(words[1])
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_downwards_only(path: Path) -> None:
+    part = part_of(path)
+    if part in ("__init__", "__main__", "cli"):
+        return
+    forbidden = own_parts(path) - ALLOWED[part] - {part}
+    assert not forbidden, f"{name_of(path)} imports {sorted(forbidden)}"
+
+
+def test_every_part_of_the_package_has_its_place_in_the_map() -> None:
+    parts = {part_of(path) for path in MODULES} - {"__init__", "__main__", "cli"}
+    assert parts <= ALLOWED.keys()
+
+
+@pytest.mark.parametrize("package", ONE_IMPORTER)
+def test_third_party_packages_have_one_importing_module_each(package: str) -> None:
+    importers = {
+        name_of(path)
+        for path in MODULES
+        if package in {name.split(".")[0] for name in imports(tree_of(path))}
+    }
+    assert importers <= ONE_IMPORTER[package]
+
+
+@pytest.mark.parametrize("package", AT_OPENING_ONLY)
+def test_packages_of_the_distribution_are_imported_when_opened(package: str) -> None:
+    for path in MODULES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert package not in {name.split(".")[0] for name in imports(node)}
+
+
+def test_debug_reads_of_capture_only_its_pure_part() -> None:
+    pure = {"scope", "plan", "rule", "order"}
+    for path in (PACKAGE / "debug").glob("*.py"):
+        for name in imports(tree_of(path)):
+            words = name.split(".")
+            if words[:2] == ["interceptor", "capture"] and len(words) > 2:
+                assert words[2] in pure, f"{name_of(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_each_module_has_its_test_file(path: Path) -> None:
+    name = name_of(path)
+    if path.name in ("__init__.py", "__main__.py") or name in WITHOUT_A_TEST_OF_ITS_OWN:
+        return
+    folder = ROOT / "tests"
+    stem = f"test_{path.name}"
+    mirror = folder / "unit" / path.relative_to(PACKAGE).with_name(stem)
+    rooted = [folder / kind / stem for kind in ("netns", "contract", "envoy")]
+    assert any(file.exists() for file in (mirror, *rooted)), f"no {mirror.relative_to(ROOT)}"
+
+
+def test_exceptions_from_the_mirror_are_still_needed() -> None:
+    assert not [name for name in WITHOUT_A_TEST_OF_ITS_OWN if not (PACKAGE / name).exists()]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_files_and_functions_stay_small(path: Path) -> None:
+    lines = path.read_text().count("\n")
+    assert lines <= MAXIMUM_FILE_LINES, f"{name_of(path)} has {lines} lines"
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAXIMUM_FUNCTION_LINES, f"{node.name} has {length} lines"
+
+
+def test_the_top_level_is_fixed() -> None:
+    there = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    there -= {path.name for path in ROOT.glob("*.egg-info")} | {"build", "dist"}
+    assert there <= TOP_LEVEL, f"what is {sorted(there - TOP_LEVEL)} doing here?"
+
+
+def test_no_file_is_named_after_nothing() -> None:
+    vague = {"utils", "helpers", "common", "misc", "base", "util", "helper"}
+    assert not [path for path in MODULES if path.stem in vague]
