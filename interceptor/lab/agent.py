@@ -83,19 +83,26 @@ class Agent:
 
     def launch(self, *options: str) -> command.Process:
         """Start the daemon and do not wait."""
-        self.process = self.lab.start(self.host, self.argv("run", *options), "agent")
+        argv = self.argv("run", *options)
+        self.process = self.lab.start(self.host, argv, "agent", detached=True)
         return self.process
 
     def start(self, *options: str, timeout_s: float = 30) -> None:
         """Start the daemon and wait until it is ready. Raises LabFailed, with its log, if not."""
-        process = self.launch(*options)
+        self.launch(*options)
+        self.wait_ready(timeout_s)
+
+    def wait_ready(self, timeout_s: float = 30) -> None:
+        """Wait until a daemon that was launched is ready. Raises LabFailed, with its log."""
         try:
-            wait_until(lambda: self._ready_or_dead(process), f"agent on {self.host}", timeout_s)
+            wait_until(self._ready_or_dead, f"agent on {self.host}", timeout_s)
         except LabFailed as error:
             raise LabFailed(f"{error}\n{self.log()}") from error
 
-    def _ready_or_dead(self, process: command.Process) -> bool:
-        if (code := process.poll()) is not None:
+    def _ready_or_dead(self) -> bool:
+        if self.process is None:
+            raise LabFailed(f"no agent was started on {self.host}")
+        if (code := self.process.poll()) is not None:
             raise LabFailed(f"the agent on {self.host} ended with {code}")
         return self.is_ready()
 

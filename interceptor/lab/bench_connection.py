@@ -18,13 +18,14 @@ from interceptor.lab import agent, description, istio_rules, meter
 from interceptor.lab.description import Host, World
 from interceptor.lab.meter import Figures, Ratio, Rounds, Variant
 from interceptor.lab.world import Lab, wait_until
-from interceptor.sidecar import process
+from interceptor.sidecar import binary
 
 VIP, VIP_PORT = "10.96.0.11", 80
 SERVER, SERVER_PORT = "10.77.0.31", 8000
 EXPLICIT = ("127.0.0.1", 15101)
 MANY = 10_000
 PARALLEL = 4
+OWNER = istio_rules.OWNER
 
 BACKENDS = ("iptables", "nftables")
 RATIOS = (
@@ -158,12 +159,14 @@ spec:
 """
 
 
-def _start_envoy(lab: Lab, host: str, binary: Path) -> None:
+def _start_envoy(lab: Lab, host: str, envoy: Path) -> None:
     file = lab.host_folder(host) / "envoy.json"
     file.write_text(json.dumps(build_bootstrap()))
-    owner = ["setpriv", "--reuid=1337", "--regid=1337", "--clear-groups"]
+    owner = ["setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--clear-groups"]
     options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
-    lab.start(host, [*owner, str(binary), "-c", str(file), *options], "envoy", detached=True)
+    with binary.open_program(envoy, OWNER, OWNER) as (program, fds):
+        argv = [*owner, program, "-c", str(file), *options]
+        lab.start(host, argv, "envoy", detached=True, pass_fds=fds)
     ready = ["curl", "-sf", "-o", "/dev/null", "http://127.0.0.1:15000/ready"]
     wait_until(lambda: bool(lab.run(host, ready, check=False)), f"Envoy on {host}")
 
@@ -183,12 +186,12 @@ def _capture(lab: Lab, setup: Setup) -> None:
 
 
 def _open_variant(
-    lab: Lab, setup: Setup, load: str, count: int, groups: Mapping[str, Path], binary: Path
+    lab: Lab, setup: Setup, load: str, count: int, groups: Mapping[str, Path], envoy: Path
 ) -> Variant:
     """Bring one variant up; its processes are in the group of its own name, or nowhere."""
     host = host_of(setup)
     if setup.has_envoy:
-        _start_envoy(lab, host, binary)
+        _start_envoy(lab, host, envoy)
         meter.adopt(groups[setup.name], lab, host)
     _capture(lab, setup)
     return Variant(setup.name, partial(_measure, lab, setup, load, count, groups))
@@ -215,7 +218,7 @@ def _measure(lab: Lab, setup: Setup, load: str, count: int, groups: Mapping[str,
 def run(folder: Path, rounds: int, count: int, say: Callable[[str], None]) -> Rounds:
     """The whole comparison, in a lab of its own."""
     load = meter.build_load(folder)
-    binary = process.find_binary(None)
+    envoy = binary.find()
     names = ("client", "server", *(setup.name for setup in SETUPS if setup.has_envoy))
     with meter.groups(names) as groups, Lab.open(world()) as lab:
         lab.start("svc", [load, "serve", str(SERVER_PORT)], "serve", detached=True)
@@ -224,5 +227,5 @@ def run(folder: Path, rounds: int, count: int, say: Callable[[str], None]) -> Ro
         variants = []
         for setup in SETUPS:
             say(f"bringing up {setup.name}")
-            variants.append(_open_variant(lab, setup, load, count, groups, binary))
+            variants.append(_open_variant(lab, setup, load, count, groups, envoy))
         return meter.alternate(variants, rounds, say)

@@ -136,7 +136,13 @@ class Lab:
         return command.run(self.argv(host, argv), stdin, timeout_s=timeout_s, check=check)
 
     def start(
-        self, host: str, argv: Sequence[str], log: str, *, detached: bool = False
+        self,
+        host: str,
+        argv: Sequence[str],
+        log: str,
+        *,
+        detached: bool = False,
+        pass_fds: Sequence[int] = (),
     ) -> command.Process:
         """Start a program on ``host``; its output goes to ``<log>.log`` in the host's folder."""
         with (self.host_folder(host) / f"{log}.log").open("ab") as file:
@@ -146,6 +152,7 @@ class Lab:
                 stderr=file,
                 env=environment(),
                 detached=detached,
+                pass_fds=pass_fds,
             )
         self._children.append(child)
         return child
