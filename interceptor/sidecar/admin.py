@@ -1,0 +1,126 @@
+"""Questions to Envoy's admin interface, each with a short time limit."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from interceptor.errors import InterceptorError
+
+LIVE = "LIVE"
+TIMEOUT_S = 2.0
+
+
+class Unreachable(InterceptorError):
+    """Nobody answers at the admin port, or not as Envoy would."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """What Envoy knows of one endpoint: its weight, its health, how much it was used."""
+
+    address: str
+    port: int
+    weight: int
+    is_healthy: bool
+    connections: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The admin interface at ``host``:``port``. Every method blocks for at most ``timeout_s``."""
+
+    port: int = 15000
+    host: str = "127.0.0.1"
+    timeout_s: float = TIMEOUT_S
+
+    def state(self) -> str:
+        """LIVE once Envoy serves; PRE_INITIALIZING, INITIALIZING, DRAINING, or empty: not there."""
+        try:
+            return self._ask("GET", "/ready", any_status=True).strip()
+        except Unreachable:
+            return ""
+
+    def endpoints(self, cluster: str) -> list[EndpointState]:
+        """The endpoints of one cluster, empty where Envoy does not have it."""
+        text = self._ask("GET", f"/clusters?format=json&filter=^{quote(re.escape(cluster))}$")
+        return decode_endpoints(text, cluster)
+
+    def listeners(self) -> list[str]:
+        """Names of the listeners in force."""
+        tree = json.loads(self._ask("GET", "/listeners?format=json"))
+        return [item["name"] for item in tree.get("listener_statuses", [])]
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        """Counters and gauges whose whole name has a match of ``pattern`` (RE2)."""
+        text = self._ask("GET", f"/stats?filter={quote(pattern)}")
+        return decode_stats(text)
+
+    def active_connections(self) -> int:
+        """Connections from applications and clients that are open now."""
+        stats = self.stats(r"^listener\..*downstream_cx_active$")
+        return sum(
+            value
+            for name, value in stats.items()
+            if ".worker_" not in name and not name.startswith("listener.admin.")
+        )
+
+    def drain(self) -> None:
+        """Ask Envoy to let its connections end. It goes on accepting meanwhile."""
+        self._ask("POST", "/drain_listeners?graceful&skip_exit")
+
+    def reopen_logs(self) -> None:
+        """After the access log was rotated."""
+        self._ask("POST", "/reopen_logs")
+
+    def _ask(self, method: str, path: str, *, any_status: bool = False) -> str:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_s)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(
+                f"no answer from Envoy's admin interface at {self.host}:{self.port}: {error}"
+            ) from error
+        finally:
+            connection.close()
+        if response.status != http.client.OK and not any_status:
+            raise Unreachable(f"Envoy answered {response.status} to {method} {path}: {text}")
+        return text
+
+
+def decode_endpoints(text: str, cluster: str) -> list[EndpointState]:
+    """The endpoints of ``cluster`` in the JSON that /clusters gives."""
+    states = []
+    for status in json.loads(text).get("cluster_statuses", []):
+        if status.get("name") != cluster:
+            continue
+        for host in status.get("host_statuses", []):
+            place = host["address"].get("socket_address", {})
+            stats = {item["name"]: int(item.get("value", 0)) for item in host.get("stats", [])}
+            states.append(
+                EndpointState(
+                    place.get("address", ""),
+                    place.get("port_value", 0),
+                    host.get("weight", 1),
+                    host.get("health_status", {}).get("eds_health_status") == "HEALTHY",
+                    stats.get("cx_active", 0),
+                    stats.get("rq_total", 0) or stats.get("cx_total", 0),
+                )
+            )
+    return states
+
+
+def decode_stats(text: str) -> dict[str, int]:
+    """``name: value`` lines; histograms, whose values are no integers, are left out."""
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.rpartition(": ")
+        if name and value.isdigit():
+            found[name] = int(value)
+    return found

@@ -1,0 +1,232 @@
+"""Envoy's bootstrap: what it must know before it can ask us for the rest.
+
+The admin interface stays on loopback. Readiness (15021) and Prometheus (15090)
+listen on every address, as Istio's do: load balancers and scrapers ask from
+elsewhere, and each port answers one path only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from interceptor.config import Config
+from interceptor.mesh.model import Address
+
+ADMIN_HOST = "127.0.0.1"
+ADS = "interceptor-ads"
+ADMIN = "admin"
+READY_PATH = "/healthz/ready"
+PROMETHEUS_PATH = "/stats/prometheus"
+
+JSON = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
+
+_EXTENSIONS = "type.googleapis.com/envoy.extensions"
+# Names of services hold dots, so each ends in `;` where it is part of a
+# statistic: the tags below take it out again, under the names Istio uses.
+_STAT_TAGS = {
+    "cluster_name": r"^cluster\.((.+?);\.)",
+    "tcp_prefix": r"^tcp\.((.+?);\.)",
+    "http_conn_manager_prefix": r"^http\.((.+?);\.)",
+    "listener_address": r"^listener\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)",
+    "response_code": r"_rq(_(\d{3}))$",
+    "response_code_class": r"_rq(_(\dxx))$",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this Envoy runs. ``socket`` is the path of our ADS socket; ``addresses``
+    are the VM's own, the first being part of the node's id."""
+
+    name: str
+    addresses: tuple[Address, ...]
+    socket: str
+    ipv6: bool = True
+
+
+def build(config: Config, place: Place) -> str:
+    """The bootstrap as JSON text."""
+    return json.dumps(_tree(config, place), indent=1, sort_keys=True) + "\n"
+
+
+def node_id(config: Config, place: Place) -> str:
+    """``sidecar~<address>~<name>.<namespace>~<namespace>.svc.<domain>``, as istiod reads it."""
+    address = str(place.addresses[0]) if place.addresses else "127.0.0.1"
+    namespace = config.node.namespace
+    return f"sidecar~{address}~{place.name}.{namespace}~{namespace}.svc.{config.node.domain}"
+
+
+def _tree(config: Config, place: Place) -> JSON:
+    sidecar = config.sidecar
+    return {
+        "node": _node(config, place),
+        "admin": {"address": _address(ADMIN_HOST, sidecar.admin_port)},
+        "dynamic_resources": _dynamic(),
+        "static_resources": {
+            "clusters": [_ads_cluster(place.socket), _admin_cluster(sidecar.admin_port)],
+            "listeners": [
+                _one_path("readiness", sidecar.readiness_port, READY_PATH, "/ready", place.ipv6),
+                _one_path(
+                    "prometheus",
+                    sidecar.prometheus_port,
+                    PROMETHEUS_PATH,
+                    PROMETHEUS_PATH,
+                    place.ipv6,
+                ),
+            ],
+        },
+        "stats_config": {
+            "use_all_default_tags": False,
+            "stats_tags": [
+                {"tag_name": name, "regex": regex} for name, regex in _STAT_TAGS.items()
+            ],
+        },
+        "overload_manager": _overload(),
+    }
+
+
+def _node(config: Config, place: Place) -> JSON:
+    node = config.node
+    region, _, rest = node.locality.partition("/")
+    zone, _, sub_zone = rest.partition("/")
+    application = node.labels.get("app", place.name)
+    metadata: dict[str, JSON] = {
+        "NAMESPACE": node.namespace,
+        "NAME": place.name,
+        "WORKLOAD_NAME": place.name,
+        "SERVICE_ACCOUNT": node.service_account,
+        "INSTANCE_IPS": ",".join(map(str, place.addresses)),
+        "INTERCEPTION_MODE": config.capture.inbound.mode.upper(),
+        "LABELS": dict(node.labels),
+    }
+    if node.network:
+        metadata["NETWORK"] = node.network
+    return {
+        "id": node_id(config, place),
+        "cluster": f"{application}.{node.namespace}",
+        "locality": {"region": region, "zone": zone, "sub_zone": sub_zone},
+        "metadata": metadata,
+    }
+
+
+def _dynamic() -> JSON:
+    """Listeners and clusters by delta ADS, with no time limit on the first: an Envoy
+    that has no configuration yet must not call itself ready."""
+    source: JSON = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+    return {
+        "ads_config": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": True,
+            "grpc_services": [
+                {
+                    "envoy_grpc": {
+                        "cluster_name": ADS,
+                        # Local and cheap to try: a new daemon is found within a second.
+                        "retry_policy": {
+                            "retry_back_off": {"base_interval": "0.1s", "max_interval": "1s"}
+                        },
+                    }
+                }
+            ],
+        },
+        "lds_config": source,
+        "cds_config": source,
+    }
+
+
+def _ads_cluster(socket: str) -> JSON:
+    options: JSON = {
+        "@type": f"{_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {
+            "http2_protocol_options": {
+                # Notices a daemon that hangs, which no closed socket would tell.
+                "connection_keepalive": {"interval": "30s", "timeout": "10s"}
+            }
+        },
+    }
+    return {
+        "name": ADS,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options
+        },
+        "load_assignment": _one_endpoint(ADS, {"pipe": {"path": socket}}),
+    }
+
+
+def _admin_cluster(port: int) -> JSON:
+    return {
+        "name": ADMIN,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": _one_endpoint(ADMIN, _address(ADMIN_HOST, port)),
+    }
+
+
+def _one_path(name: str, port: int, path: str, admin_path: str, ipv6: bool) -> JSON:
+    """A listener that gives ``path`` from the admin interface's ``admin_path``, nothing else."""
+    route: JSON = {
+        "match": {"path": path},
+        "route": {"cluster": ADMIN, "prefix_rewrite": admin_path},
+    }
+    manager: JSON = {
+        "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": f"{name};",
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": name},
+        "route_config": {
+            "virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}],
+        },
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{_EXTENSIONS}.filters.http.router.v3.Router"},
+            }
+        ],
+    }
+    chain: JSON = {
+        "filters": [
+            {
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": manager,
+            }
+        ]
+    }
+    wildcards: list[Address] = [IPv4Address(0), *([IPv6Address(0)] if ipv6 else [])]
+    first, *others = (_address(str(address), port) for address in wildcards)
+    return {
+        "name": name,
+        "address": first,
+        "additional_addresses": [{"address": other} for other in others],
+        "filter_chains": [chain],
+        # Monitoring must go on where applications have used up every connection.
+        "ignore_global_conn_limit": True,
+    }
+
+
+def _overload() -> JSON:
+    """Connections are limited by file descriptors only, said outright to spare a warning."""
+    return {
+        "resource_monitors": [
+            {
+                "name": "envoy.resource_monitors.global_downstream_max_connections",
+                "typed_config": {
+                    "@type": f"{_EXTENSIONS}.resource_monitors.downstream_connections.v3"
+                    ".DownstreamConnectionsConfig",
+                    "max_active_downstream_connections": 2_147_483_645,
+                },
+            }
+        ]
+    }
+
+
+def _one_endpoint(name: str, address: JSON) -> JSON:
+    endpoints: list[JSON] = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {"cluster_name": name, "endpoints": endpoints}
+
+
+def _address(host: str, port: int) -> JSON:
+    return {"socket_address": {"address": host, "port_value": port}}

@@ -1,0 +1,68 @@
+"""The sidecar's files: made by root, readable by the sidecar's group, by nobody else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from interceptor.sidecar.launch import Files, Launch
+
+LOG_BYTES = 8 << 20  # a longer log is set aside when Envoy starts
+TAIL_BYTES = 2048
+
+
+def prepare(wanted: Launch, files: Files, access_log: str = "") -> None:
+    """Make the folder, the bootstrap and the access log, each with its owner.
+
+    The folder above gets no more than passage for others. The access log has to
+    exist: Envoy, as the user it is, could not make it, and refuses every
+    listener whose log it cannot open.
+    """
+    above = files.folder.parent
+    above.mkdir(mode=0o711, parents=True, exist_ok=True)
+    above.chmod(above.stat().st_mode & 0o7777 | 0o111)
+    files.folder.mkdir(mode=0o750, exist_ok=True)
+    os.chown(files.folder, -1, wanted.gid)
+    files.folder.chmod(0o750)
+    write(files.bootstrap, wanted.bootstrap, 0o640, wanted.gid)
+    if access_log and not access_log.startswith("/dev/"):
+        fd = os.open(access_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        os.fchown(fd, wanted.uid, wanted.gid)
+        os.close(fd)
+
+
+def write(path: Path, text: str, mode: int, group: int = -1) -> None:
+    """Replace a file as a whole: a reader sees the old text or the new."""
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(fd, "w") as file:
+        os.fchmod(fd, mode)
+        os.fchown(fd, -1, group)
+        file.write(text)
+    fresh.rename(path)
+
+
+@contextmanager
+def open_log(path: Path) -> Iterator[int]:
+    """A descriptor that appends to Envoy's log; one that has grown too long is set aside."""
+    if path.exists() and path.stat().st_size > LOG_BYTES:
+        path.rename(path.with_name(path.name + ".1"))
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def tail(path: Path) -> str:
+    """The last line of a log, for the reason why Envoy ended."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""

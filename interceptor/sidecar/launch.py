@@ -1,0 +1,156 @@
+"""How Envoy is started, as a value, and the record by which it is found again. PURE."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from interceptor.config import Config
+
+FOLDER = "sidecar"
+DRAIN_S = 600  # how long a removed service's connections may go on
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the sidecar's files are. ``folder`` is open to the sidecar's group, nobody else."""
+
+    folder: Path
+    bootstrap: Path
+    socket: Path
+    record: Path
+    log: Path
+
+
+def files(run_dir: Path) -> Files:
+    """The sidecar's files below the daemon's run_dir."""
+    folder = run_dir / FOLDER
+    return Files(
+        folder=folder,
+        bootstrap=folder / "bootstrap.json",
+        socket=folder / "xds.sock",
+        record=run_dir / "sidecar.pid",
+        log=run_dir / "sidecar.log",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything that makes one Envoy. Two that are equal need no restart between them.
+
+    ``stamp`` stands for the binary's content (its size and time), so that an
+    upgraded Envoy is another one.
+    """
+
+    binary: Path
+    stamp: str
+    bootstrap: str
+    arguments: tuple[str, ...]
+    uid: int
+    gid: int
+    net_admin: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Eight bytes of a hash over all of it, in hex."""
+        parts = (
+            str(self.binary),
+            self.stamp,
+            self.bootstrap,
+            *self.arguments,
+            f"{self.uid}:{self.gid}:{self.net_admin}",
+        )
+        return blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Which process is the sidecar. ``start_ticks`` (field 22 of /proc/PID/stat) tells it
+    from a later process of the same pid."""
+
+    pid: int
+    start_ticks: int
+    digest: str
+
+
+def build(config: Config, binary: Path, stamp: str, bootstrap: str) -> Launch:
+    """The launch that ``config`` asks for."""
+    return Launch(
+        binary=binary,
+        stamp=stamp,
+        bootstrap=bootstrap,
+        arguments=_arguments(config),
+        uid=config.sidecar.uid,
+        gid=config.sidecar.gid,
+        net_admin=config.capture.inbound.mode == "tproxy",
+    )
+
+
+def _arguments(config: Config) -> tuple[str, ...]:
+    """Envoy's flags. Removed listeners tell HTTP clients at the next response (immediate) and
+    leave other connections alone for DRAIN_S."""
+    flags = [
+        "--config-path",
+        str(files(config.agent.run_dir).bootstrap),
+        "--disable-hot-restart",
+        "--drain-strategy",
+        "immediate",
+        "--drain-time-s",
+        str(DRAIN_S),
+        "--file-flush-interval-msec",
+        "1000",
+        "--log-level",
+        config.sidecar.log_level,
+    ]
+    if config.sidecar.concurrency:
+        flags += ["--concurrency", str(config.sidecar.concurrency)]
+    return tuple(flags)
+
+
+def render(launch: Launch, program: str) -> tuple[str, ...]:
+    """The command line. ``program`` is the path by which the binary is executed.
+
+    With TPROXY Envoy needs one capability, which setpriv leaves it as it
+    changes the user.
+    """
+    if not launch.net_admin:
+        return (program, *launch.arguments)
+    return (
+        "setpriv",
+        f"--reuid={launch.uid}",
+        f"--regid={launch.gid}",
+        "--clear-groups",
+        "--inh-caps=+net_admin",
+        "--ambient-caps=+net_admin",
+        "--",
+        program,
+        *launch.arguments,
+    )
+
+
+def encode(record: Record) -> str:
+    """The record as it is kept in a file."""
+    return json.dumps(
+        {"pid": record.pid, "start_ticks": record.start_ticks, "digest": record.digest}
+    )
+
+
+def decode(text: str) -> Record | None:
+    """The record of a file's text; None for anything else."""
+    try:
+        tree = json.loads(text)
+        return Record(int(tree["pid"]), int(tree["start_ticks"]), str(tree["digest"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def decode_start_ticks(stat: str) -> int:
+    """Field 22 of /proc/PID/stat (proc(5)): clock ticks from boot to start.
+
+    The second field is the program's name in parentheses and may hold anything,
+    so counting starts behind its last parenthesis. A zombie counts as gone: -1.
+    """
+    fields = stat.rpartition(")")[2].split()
+    return -1 if fields[0] in ("Z", "X") else int(fields[19])

@@ -1,0 +1,85 @@
+"""A process that may not be our child: found by its record, watched and signalled by pidfd."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from interceptor.sidecar import launch
+from interceptor.sidecar.launch import Record
+
+
+def read_start_ticks(pid: int) -> int:
+    """When ``pid`` was started, in clock ticks since boot; -1 when there is no such process."""
+    try:
+        return launch.decode_start_ticks(Path(f"/proc/{pid}/stat").read_text())
+    except (OSError, ValueError, IndexError):
+        return -1
+
+
+def read_record(path: Path) -> Record | None:
+    """The record of the last Envoy, whether or not it lives."""
+    try:
+        return launch.decode(path.read_text())
+    except OSError:
+        return None
+
+
+def open_pidfd(record: Record) -> int:
+    """A pidfd of the recorded process, -1 when it is gone. The caller closes it.
+
+    Opened first and compared afterwards, so that a pid that changes hands in
+    between is not taken for the old one.
+    """
+    try:
+        pidfd = os.pidfd_open(record.pid)
+    except OSError:
+        return -1
+    if record.start_ticks < 0 or read_start_ticks(record.pid) != record.start_ticks:
+        os.close(pidfd)
+        return -1
+    return pidfd
+
+
+async def wait_ended(pidfd: int) -> None:
+    """Wait until the process has ended, which is when its pidfd turns readable."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(pidfd, tell)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(pidfd)
+
+
+def send_signal(pidfd: int, number: signal.Signals) -> None:
+    """Signal exactly this process, whoever has its pid by now."""
+    try:
+        signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass
+
+
+def is_listening(port: int) -> bool:
+    """Whether anybody listens on TCP ``port`` of this network namespace, for mode `external`.
+
+    Read from /proc/net (proc(5): local address in hex, state 0A is LISTEN)
+    rather than tried: a connection would show in the other Envoy's log.
+    """
+    for family in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/thread-self/net/{family}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                return True
+    return False
