@@ -12,7 +12,7 @@ import marshal
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from interceptor.mesh.model import Address, AppProtocol, Host, Kind
+from interceptor.mesh.model import KUBERNETES, Address, AppProtocol, Host, Kind
 
 # Deterministic (no reference flags), so that equal hosts have equal records.
 _MARSHAL_VERSION = 2
@@ -50,7 +50,7 @@ def encode(host: Host) -> bytes:
     record = (
         _packed(host.addresses, 4),
         _packed(host.addresses, 6),
-        host.is_kubernetes,
+        host.kind in KUBERNETES,
         host.external_name.rstrip(".").lower(),
         tuple(
             (port.name.lower(), port.number, _transport(port.protocol))

@@ -1,0 +1,205 @@
+"""The netfilter queue: queries come out of the kernel here, and go back as their answers.
+
+A query of this host's own (hook OUTPUT) is rewritten in place and accepted; the
+kernel sees that its addresses were swapped and routes it to the asking socket.
+A query of a container (hook PREROUTING) cannot go back that way, since it would
+claim to come from a foreign address on the bridge: it is dropped, and the
+answer leaves by a raw socket. Everything else is accepted as it is.
+
+The loop blocks in the library's own receive, without the interpreter's lock:
+two system calls a packet. Entering an event loop by file descriptor would make
+them four. The receive times out now and then, so that a life sign is due.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import struct
+import threading
+import warnings
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from interceptor.dns import packet as packets
+from interceptor.dns.responder import Responder
+
+if TYPE_CHECKING:
+    from netfilterqueue import NetfilterQueue, Packet
+
+IDLE_S = 0.25  # longest receive without a packet
+SOCKET_BYTES = 8 << 20  # a queued packet of 80 bytes takes about 1 KiB of the buffer
+BOUNDS_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3)
+SAMPLE = 16  # every how many packets the time is taken; a power of two
+
+_PRE_ROUTING = 0  # linux/netfilter.h, enum nf_inet_hooks
+_TCP = 6
+# linux/netlink.h and linux/netfilter/nfnetlink_queue.h
+_SOL_NETLINK, _NO_ENOBUFS = 270, 5
+_CONFIG = 3 << 8 | 2  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_CONFIG
+_CONFIG_MASK, _CONFIG_FLAGS, _FAIL_OPEN = 4, 5, 1
+_NLM_F_REQUEST = 1
+
+
+class Queue:
+    """One bound queue. `serve` holds its thread until `stop`, which any thread may call.
+
+    ``local`` answers this host's queries, ``bridged`` those of containers. ``steers`` says
+    whether a TCP/53 connection may be taken over now; its SYN then gets ``steer_mark``.
+    """
+
+    def __init__(
+        self,
+        local: Responder,
+        bridged: Responder,
+        steers: Callable[[], bool],
+        steer_mark: int,
+        send: Callable[[bytes, int], None],
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.samples = [0] * (len(BOUNDS_S) + 1)
+        self.sampled_s = 0.0
+        self.progress = 0  # grows with every packet and every idle turn
+        self._local = local
+        self._bridged = bridged
+        self._steers = steers
+        self._steer_mark = steer_mark
+        self._send = send
+        self._queue: NetfilterQueue | None = None
+        self._thread = 0
+        self._stopping = False
+
+    def open(self, number: int, length: int) -> None:
+        """Bind to queue ``number``. OSError while another program holds it."""
+        from netfilterqueue import COPY_PACKET, NetfilterQueue
+
+        queue = NetfilterQueue()
+        with warnings.catch_warnings():
+            # A smaller buffer than asked for only means that less of a burst is kept.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            queue.bind(number, self._on_packet, length, COPY_PACKET, 0xFFFF, SOCKET_BYTES)
+        with socket.socket(fileno=os.dup(queue.get_fd())) as netlink:
+            seconds, rest = divmod(IDLE_S, 1)
+            idle = struct.pack("@ll", int(seconds), int(rest * 1e6))
+            netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, idle)
+            netlink.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
+            netlink.send(_fail_open(number))
+        self._queue = queue
+
+    def serve(self) -> None:
+        """Answer until `stop`; then what is queued already, and give the queue back."""
+        queue = self._queue
+        if queue is None:
+            raise RuntimeError("open the queue before serving it")
+        self._thread = threading.get_ident()
+        while not self._stopping:
+            queue.run()
+            self.progress += 1
+        queue.run(block=False)
+        queue.unbind()
+
+    def stop(self) -> None:
+        """End `serve`. Safe in a signal handler, from other threads, and twice."""
+        self._stopping = True
+        if self._queue is None:
+            return
+        descriptor = self._queue.get_fd()
+        fcntl.fcntl(
+            descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_NONBLOCK
+        )
+        if self._thread and self._thread != threading.get_ident():
+            # Wakes a receive that began before the descriptor stopped blocking.
+            signal.pthread_kill(self._thread, signal.SIGUSR1)
+
+    def _on_packet(self, packet: Packet) -> None:
+        # Whatever goes wrong with one packet must not end the loop for all of them.
+        try:
+            self.progress += 1
+            if self.progress & SAMPLE - 1:
+                self._decide(packet)
+            else:
+                began = perf_counter()
+                self._decide(packet)
+                self._sample(perf_counter() - began)
+        except Exception as error:
+            self.counts["error-" + type(error).__name__] += 1
+            try:
+                packet.accept()
+            except Exception:
+                self.counts["no-verdict"] += 1  # it had one already
+
+    def _decide(self, packet: Packet) -> None:
+        query = packet.get_payload()
+        if packet.hook != _PRE_ROUTING:
+            answer = packets.answer(query, self._local)
+            if answer is not None:
+                packet.set_payload(answer)
+            elif _is_tcp(query) and self._steers():
+                packet.set_mark(self._steer_mark)
+                self.counts["tcp-steered"] += 1
+            packet.accept()
+            return
+        answer = packets.answer(query, self._bridged)
+        if answer is None:
+            packet.accept()
+            return
+        packet.drop()
+        self._send(answer, packet.indev)
+
+    def _sample(self, took_s: float) -> None:
+        self.samples[bisect_left(BOUNDS_S, took_s)] += 1
+        self.sampled_s += took_s
+
+
+def _is_tcp(packet: bytes) -> bool:
+    return packet[6 if packet[0] >> 4 == 6 else 9] == _TCP
+
+
+def _fail_open(number: int) -> bytes:
+    """The request that a full queue lets further packets pass instead of dropping them.
+
+    The library has no call for it; the kernel takes it only from the socket that is bound.
+    """
+    flag = struct.pack("!I", _FAIL_OPEN)
+    body = struct.pack("!BBH", socket.AF_UNSPEC, 0, number)
+    for kind in (_CONFIG_MASK, _CONFIG_FLAGS):
+        body += struct.pack("=HH", 4 + len(flag), kind) + flag
+    return struct.pack("=IHHII", 16 + len(body), _CONFIG, _NLM_F_REQUEST, 0, 0) + body
+
+
+class RawSender:
+    """Sends whole IP packets whose source is not ours. IPv4 and IPv6, marked as the agent's."""
+
+    def __init__(self, mark: int) -> None:
+        self._ipv4 = _raw(socket.AF_INET, mark)
+        self._ipv6 = _raw(socket.AF_INET6, mark)
+
+    def send(self, packet: bytes, interface: int) -> None:
+        """``interface`` is the index of the link towards the receiver. OSError if refused."""
+        if packet[0] >> 4 == 4 and self._ipv4 is not None:
+            self._ipv4.sendto(packet, (socket.inet_ntop(socket.AF_INET, packet[16:20]), 0))
+        elif self._ipv6 is not None:
+            host = socket.inet_ntop(socket.AF_INET6, packet[24:40])
+            scope = interface if host.startswith("fe80:") else 0
+            self._ipv6.sendto(packet, (host, 0, 0, scope))
+
+    def close(self) -> None:
+        for raw in (self._ipv4, self._ipv6):
+            if raw is not None:
+                raw.close()
+
+
+def _raw(family: socket.AddressFamily, mark: int) -> socket.socket | None:
+    """A raw socket that takes the IP header from us; None where the host lacks the family."""
+    try:
+        # IPPROTO_RAW implies IP_HDRINCL and IPV6_HDRINCL (raw(7)).
+        raw = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
+    except OSError:
+        return None
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+    return raw

@@ -1,0 +1,233 @@
+"""TCP/53: mesh names are answered, everything else is relayed to the chosen server.
+
+A client's connection arrives by REDIRECT. Its messages are taken one by one;
+those that are not ours go on, byte for byte, over one connection of ours to the
+server that the client meant, which is opened by the first of them only. Replies
+may overtake each other (RFC 7766 §6.2.1.1), but never tear each other apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections import Counter
+
+from interceptor.dns.responder import Responder
+
+MAXIMUM_CONNECTIONS = 512
+IDLE_S = 30.0  # a connection without any message or relayed byte
+MESSAGE_S = 10.0  # from a message's first byte to its last: nobody drips
+CONNECT_S = 10.0
+WRITE_S = 30.0  # a peer that does not read
+
+_SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; the same number in netfilter_ipv6/ip6_tables.h
+_SOL_IP, _SOL_IPV6 = 0, 41
+
+Place = tuple[str, int] | tuple[str, int, int, int]
+
+
+class Server:
+    """Listens on loopback. ``mark`` is set on our connections, so that they are not captured.
+
+    ``has_room`` is false while no further connection should be steered here: those then
+    go to their server directly, which is better than being refused by us.
+    """
+
+    def __init__(self, responder: Responder, mark: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self.responder = responder
+        self._mark = mark
+        self._servers: list[asyncio.Server] = []
+        self._open: set[asyncio.Task[None]] = set()
+
+    @property
+    def has_room(self) -> bool:
+        return bool(self._servers) and len(self._open) < MAXIMUM_CONNECTIONS
+
+    async def listen(self, port: int) -> None:
+        """Listen on 127.0.0.1 and, where the host has it, ::1. OSError if the port is taken."""
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            try:
+                self._servers.append(
+                    await asyncio.start_server(self._accept, host, port, family=family)
+                )
+            except OSError as error:
+                # A host without IPv6 has no ::1.
+                if family is socket.AF_INET or error.errno == errno.EADDRINUSE:
+                    raise
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        for server in self._servers:
+            server.close()
+        self._servers = []
+        for task in tuple(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._open) >= MAXIMUM_CONNECTIONS:
+            self.counts["tcp-refused"] += 1
+            writer.transport.abort()
+            return
+        self._open.add(task)
+        self.counts["tcp-connections"] += 1
+        try:
+            await Connection(self, reader, writer, self._mark).serve()
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            self.counts["tcp-" + type(error).__name__] += 1
+            _reset(writer)
+        except asyncio.CancelledError:
+            _reset(writer)
+        finally:
+            self._open.discard(task)
+            writer.close()
+
+
+class Connection:
+    """One client, and the server behind it once there is something to relay."""
+
+    def __init__(
+        self,
+        server: Server,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        mark: int,
+    ) -> None:
+        self._server = server
+        self._reader = reader
+        self._writer = writer
+        self._mark = mark
+        self._upstream: asyncio.StreamWriter | None = None
+        self._back: asyncio.Task[None] | None = None
+        self._relayed = 0  # messages and chunks that came back: a life sign of the other side
+
+    async def serve(self) -> None:
+        """Until both directions have ended. OSError and TimeoutError where it went wrong."""
+        try:
+            while message := await self._next():
+                await self._take(message)
+            if self._upstream is not None and self._back is not None:
+                self._upstream.write_eof()
+                await self._drain(self._back)
+            self._writer.write_eof()
+        finally:
+            if self._back is not None:
+                self._back.cancel()
+                await asyncio.gather(self._back, return_exceptions=True)
+            if self._upstream is not None:
+                self._upstream.close()
+
+    async def _drain(self, back: asyncio.Task[None]) -> None:
+        """What the server still has to say to a client that has finished asking."""
+        while not back.done():
+            seen = self._relayed
+            await asyncio.wait({back}, timeout=IDLE_S)
+            if not back.done() and seen == self._relayed:
+                raise TimeoutError("the server neither answers nor closes")
+        back.result()
+
+    async def _take(self, message: bytes) -> None:
+        """Answer or relay one message, its length in front (cut short: the client's last)."""
+        answer = self._server.responder.respond(message[2:]) if _is_whole(message) else None
+        if answer is not None:
+            await _send(self._writer, len(answer).to_bytes(2, "big") + answer)
+            return
+        if self._upstream is None:
+            reader, self._upstream = await self._dial()
+            self._back = asyncio.create_task(self._relay_back(reader))
+        await _send(self._upstream, message)
+
+    async def _next(self) -> bytes:
+        """The client's next message with its length; empty at the end; what there is of it
+        where the client ends in the middle. TimeoutError if it is idle or drips."""
+        while True:
+            seen = self._relayed
+            if self._back is not None and self._back.done():
+                self._back.result()
+                return b""
+            first = asyncio.ensure_future(self._reader.read(1))
+            waiting = {first} if self._back is None else {first, self._back}
+            done, _ = await asyncio.wait(
+                waiting, timeout=IDLE_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not first.done():
+                first.cancel()
+                await asyncio.wait({first})
+            if not first.cancelled():
+                async with asyncio.timeout(MESSAGE_S):
+                    return await self._rest(first.result())
+            if not done and seen == self._relayed:
+                raise TimeoutError("idle")
+
+    async def _rest(self, start: bytes) -> bytes:
+        if not start:
+            return b""
+        try:
+            start += await self._reader.readexactly(1)
+            return start + await self._reader.readexactly(int.from_bytes(start, "big"))
+        except asyncio.IncompleteReadError as error:
+            return start + error.partial
+
+    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to where the client meant to go."""
+        client = self._writer.get_extra_info("socket")
+        target = original_destination(client)
+        if target[:2] == self._writer.get_extra_info("sockname")[:2]:
+            raise ConnectionRefusedError("connected to us outright: there is no server behind")
+        upstream = socket.socket(client.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            upstream.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(CONNECT_S):
+                await loop.sock_connect(upstream, target)
+            reader, writer = await asyncio.open_connection(sock=upstream)
+        except BaseException:
+            upstream.close()
+            raise
+        self._server.counts["tcp-relayed"] += 1
+        return reader, writer
+
+    async def _relay_back(self, reader: asyncio.StreamReader) -> None:
+        """Whole messages, so that an answer of ours never lands within one."""
+        while True:
+            try:
+                size = await reader.readexactly(2)
+                message = size + await reader.readexactly(int.from_bytes(size, "big"))
+            except asyncio.IncompleteReadError as error:
+                await _send(self._writer, error.partial)
+                return
+            self._relayed += 1
+            await _send(self._writer, message)
+
+
+def original_destination(client: socket.socket) -> Place:
+    """Where a redirected connection was meant to go. OSError where conntrack knows nothing."""
+    if client.family == socket.AF_INET:
+        data = client.getsockopt(_SOL_IP, _SO_ORIGINAL_DST, 16)
+        return socket.inet_ntop(socket.AF_INET, data[4:8]), int.from_bytes(data[2:4], "big")
+    data = client.getsockopt(_SOL_IPV6, _SO_ORIGINAL_DST, 28)
+    (scope,) = struct.unpack_from("=I", data, 24)
+    host = socket.inet_ntop(socket.AF_INET6, data[8:24])
+    return host, int.from_bytes(data[2:4], "big"), 0, scope
+
+
+def _is_whole(message: bytes) -> bool:
+    return len(message) > 2 and int.from_bytes(message[:2], "big") == len(message) - 2
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(data)
+    async with asyncio.timeout(WRITE_S):
+        await writer.drain()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End as the server behind would have: by a reset, not by a polite end of stream."""
+    client = writer.get_extra_info("socket")
+    if client is not None and client.fileno() >= 0:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
+    writer.transport.abort()

@@ -1,0 +1,247 @@
+"""The DNS worker: a lean process of two threads that answers mesh names.
+
+Run as ``python -m interceptor.dns.worker FD`` by ``plane``; FD is its end of a
+socket pair. The main thread is the netfilter queue's and does nothing else.
+The other one has an event loop for the daemon's messages and TCP/53. They share
+the interpreter's lock, which the main thread gets back within SWITCH_S whatever
+the other is doing: a table of 100,000 hosts is loaded between the packets.
+
+It ends when the daemon's end closes, after answering what is queued. The rule's
+bypass then gives all DNS back to the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import signal
+import socket
+import sys
+import threading
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+from interceptor.dns import frame
+from interceptor.dns.frame import Beat, Change, Kind, Settings
+from interceptor.dns.nfqueue import Queue, RawSender
+from interceptor.dns.responder import TCP_LIMIT, Responder
+from interceptor.dns.tcp import Server
+from interceptor.dns.wire import OWN_UDP_SIZE
+from interceptor.mesh.answer import Answers
+from interceptor.mesh.model import Locale
+
+BEAT_S = 0.5
+SWITCH_S = 1e-4
+STUCK_S = 2.0  # a queue thread without progress for so long is no life worth a sign
+OPEN_PATIENCE_S = 5.0  # an older worker may still hold queue and port
+LAST_WORDS_S = 1.0  # how long TCP/53 may take to close behind an ended queue
+LARGEST_UDP = 65535 - 48  # both headers of the larger family
+_PROC_QUEUES = Path("/proc/net/netfilter/nfnetlink_queue")
+
+
+class Worker:
+    """What the two threads share. Made by the loop's thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.answers = Answers(Locale())
+        self.building: Answers | None = None
+        self.local = Responder(self.answers, random.random, LARGEST_UDP)
+        # Beyond the bridge a fragment may be lost; ours are small enough for any link.
+        self.bridged = Responder(self.answers, random.random, OWN_UDP_SIZE)
+        self.stream = Responder(self.answers, random.random, TCP_LIMIT, is_udp=False)
+        self.tcp = Server(self.stream, settings.mark)
+        self.raw = RawSender(settings.mark) if settings.queue >= 0 else None
+        self.queue = Queue(
+            self.local,
+            self.bridged,
+            lambda: self.tcp.has_room,
+            settings.mark + 1,
+            self.raw.send if self.raw else _send_nowhere,
+        )
+
+    def take(self, kind: Kind, value: frame.Message) -> None:
+        """Follow one message of the daemon's."""
+        if isinstance(value, Locale):
+            self.building = Answers(value)
+        elif isinstance(value, Change):
+            for host in value.removed:
+                self.answers.directory.drop(host)
+            for host, data in value.upserted:
+                self.answers.directory.put(host, data)
+            self._adopt(self.answers)
+        elif kind is Kind.LOAD and isinstance(value, tuple) and self.building is not None:
+            for host, data in value:
+                self.building.directory.put(host, data)
+        elif kind is Kind.COMMIT and self.building is not None:
+            self._adopt(self.building)
+            self.building = None
+            # The table lives long: no collection needs to walk it again.
+            gc.collect()
+            gc.freeze()
+
+    def _adopt(self, answers: Answers) -> None:
+        self.answers = answers
+        for responder in (self.local, self.bridged, self.stream):
+            responder.adopt(answers)
+
+    def beat(self) -> Beat:
+        """Everything counted so far."""
+        queries: dict[tuple[str, str, str], int] = {}
+        for plane, responder in (
+            ("nfqueue", self.local),
+            ("bridge", self.bridged),
+            ("tcp", self.stream),
+        ):
+            queries |= frame.counted(plane, responder.counts)
+        events = Counter(dict(self.queue.counts)) + Counter(dict(self.tcp.counts))
+        emptied = self.local.emptied + self.bridged.emptied + self.stream.emptied
+        events["cache-emptied"] = emptied
+        events |= _kernel_drops(self.settings.queue)
+        queue = self.queue
+        return Beat(len(self.answers), queries, dict(events), tuple(queue.samples), queue.sampled_s)
+
+
+def _send_nowhere(_packet: bytes, _interface: int) -> None:
+    raise OSError("no raw socket without a queue")
+
+
+def _kernel_drops(number: int) -> Counter[str]:
+    """Packets that the kernel dropped because queue or socket buffer was full.
+
+    Columns of the kernel's seq_show in nfnetlink_queue.c: queue number, peer, waiting, copy
+    mode, copy range, dropped by queue, dropped by socket, last id, 1.
+    """
+    drops: Counter[str] = Counter()
+    try:
+        rows = _PROC_QUEUES.read_text().splitlines()
+    except OSError:
+        return drops
+    for row in rows:
+        columns = row.split()
+        if len(columns) >= 7 and columns[0] == str(number):
+            drops["queue-full"] = int(columns[5])
+            drops["socket-full"] = int(columns[6])
+    return drops
+
+
+class Control:
+    """The loop's thread: the daemon's messages, TCP/53, life signs."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._bound = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.ready = threading.Event()
+        self.worker: Worker | None = None
+        self.failure: str = ""
+        self._socket = socket.socket(fileno=descriptor)
+
+    def run(self) -> None:
+        """Until the daemon's end closes."""
+        try:
+            asyncio.run(self._serve())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the daemon is gone, which is how we are ended
+        except Exception as error:
+            self.failure = f"{type(error).__name__}: {error}"
+        finally:
+            self.ready.set()
+            if self.worker is not None:
+                self.worker.queue.stop()
+
+    def opened(self) -> None:
+        """Say, from the main thread, that the queue is bound."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # closed: the daemon is gone already
+                self._loop.call_soon_threadsafe(self._bound.set)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        reader, writer = await asyncio.open_connection(sock=self._socket)
+        _, settings = await frame.receive(reader)
+        if not isinstance(settings, Settings):
+            raise ValueError("the first frame has to be SETTINGS")
+        self.worker = worker = Worker(settings)
+        tasks = (
+            asyncio.create_task(self._beat(worker, writer)),
+            asyncio.create_task(_listen(worker.tcp, settings.tcp_port)),
+        )
+        try:
+            while True:
+                kind, value = await frame.receive(reader)
+                worker.take(kind, value)
+                if kind is Kind.COMMIT and not self.ready.is_set():
+                    self.ready.set()
+                    await self._bound.wait()
+                    writer.write(frame.encode(Kind.READY))
+                await asyncio.sleep(0)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await worker.tcp.close()
+
+    async def _beat(self, worker: Worker, writer: asyncio.StreamWriter) -> None:
+        progress, since = -1, monotonic()
+        while True:
+            if worker.queue.progress != progress or not self._bound.is_set():
+                progress, since = worker.queue.progress, monotonic()
+            if worker.settings.queue < 0 or monotonic() - since < STUCK_S:
+                writer.write(frame.encode_beat(worker.beat()))
+                await writer.drain()
+            await asyncio.sleep(BEAT_S)
+
+
+async def _listen(server: Server, port: int) -> None:
+    """Listen as soon as nobody else holds the port. Till then nothing is steered here, and
+    TCP/53 goes to its servers directly."""
+    while True:
+        try:
+            return await server.listen(port)
+        except OSError:
+            server.counts["tcp-port-taken"] += 1
+            await server.close()
+            await asyncio.sleep(BEAT_S)
+
+
+def _open_queue(queue: Queue, settings: Settings) -> None:
+    deadline = monotonic() + OPEN_PATIENCE_S
+    pause = threading.Event()
+    while True:
+        try:
+            return queue.open(settings.queue, settings.queue_length)
+        except OSError:
+            if monotonic() > deadline:
+                raise
+            pause.wait(0.05)
+
+
+def run(descriptor: int) -> int:
+    """The whole life of a worker. Returns its exit code."""
+    sys.setswitchinterval(SWITCH_S)
+    control = Control(descriptor)
+    thread = threading.Thread(target=control.run, name="control", daemon=True)
+    # Ctrl-C goes to the whole terminal's group: when to end is the daemon's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    thread.start()
+    control.ready.wait()
+    worker = control.worker
+    if worker is None or control.failure or worker.settings.queue < 0:
+        control.opened()
+        thread.join()
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: worker.queue.stop())
+        _open_queue(worker.queue, worker.settings)
+        control.opened()
+        worker.queue.serve()
+        thread.join(LAST_WORDS_S)
+    if control.failure:
+        print(f"dns worker: {control.failure}", file=sys.stderr)
+    return 1 if control.failure else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(int(sys.argv[1])))
