@@ -7,7 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from interceptor.lab import agent
+from interceptor.lab.agent import Agent
 from interceptor.lab.world import Lab
+
+BACKENDS = ("iptables", "nftables")
 
 
 @pytest.fixture(autouse=True)
@@ -28,3 +32,13 @@ def module_lab() -> Iterator[Lab]:
     """The demo's lab for all tests of a file, which must not leave it changed."""
     with Lab.open() as opened:
         yield opened
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def member(request: pytest.FixtureRequest) -> Iterator[Agent]:
+    """The demo's lab with a running agent on `vm`; tests leave its mesh as they found it."""
+    with Lab.open() as opened:
+        one = agent.prepare(opened, "vm", {"capture": {"backend": request.param}})
+        one.start()
+        yield one
+        one.stop()

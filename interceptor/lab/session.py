@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from interceptor.lab import agent, world
@@ -10,11 +10,11 @@ from interceptor.lab.agent import Agent
 from interceptor.lab.world import Lab, LabFailed, Listed
 
 
-def open_agents(lab: Lab) -> tuple[Agent, ...]:
-    """The agents of every host that is a member of the mesh, started, reading one copy of it."""
+def open_agents(lab: Lab, over: Mapping[str, object] | None = None) -> tuple[Agent, ...]:
+    """The agents of every member of the mesh, started, all reading one copy of the documents."""
     mesh = agent.copy_mesh(lab.folder / "mesh")
     members = [host.name for host in lab.world.hosts if host.namespace]
-    agents = tuple(agent.prepare(lab, name, mesh=mesh) for name in members)
+    agents = tuple(agent.prepare(lab, name, over, mesh) for name in members)
     for one in agents:
         one.launch()
     for one in agents:

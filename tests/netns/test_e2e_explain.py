@@ -1,0 +1,104 @@
+"""What `explain` and `resolve` say offline, without root, is what the kernel then does."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import pytest
+
+from interceptor.lab.agent import Agent
+
+pytestmark = [pytest.mark.root, pytest.mark.envoy]
+
+TARGETS = (
+    ("10.96.0.11:9080", "outbound"),
+    ("[fd96::11]:9080", "outbound"),
+    ("10.96.0.11:81", "outbound"),
+    ("10.77.0.44:8080", "outbound"),
+    ("192.0.2.80:80", "outbound"),
+    ("[2001:db8::90]:80", "outbound"),
+    ("240.240.200.200:80", "outbound"),
+    ("10.77.0.61:80", "pass"),
+    ("[fd77::61]:80", "pass"),
+    ("10.77.0.41:9080", "pass"),
+    ("10.77.0.10:22", "pass"),
+    ("127.0.0.1:80", "pass"),
+    ("[::1]:80", "pass"),
+)
+
+# Opens a connection as a user; says whether anything listened.
+CONNECT = """
+import os, socket, sys
+os.setgid(int(sys.argv[3])); os.setuid(int(sys.argv[3]))
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.4).close()
+except OSError:
+    pass
+"""
+
+
+def explain(agent: Agent, target: str, *words: str) -> dict[str, object]:
+    done = agent.run_offline("explain", "tcp", target, "--json", *words)
+    return cast("dict[str, object]", json.loads(done.stdout))
+
+
+def is_redirected(agent: Agent, target: str, uid: int) -> bool:
+    """By the kernel's own books: whether the connection's replies come from port 15001."""
+    host, _, port = target.rpartition(":")
+    address = host.strip("[]")
+    lab = agent.lab
+    family = "ipv6" if ":" in address else "ipv4"
+    lab.run(agent.host, ["conntrack", "-F"], check=False)
+    lab.run(agent.host, ["python3", "-c", CONNECT, address, port, str(uid)])
+    argv = ["conntrack", "-L", "-f", family, "-p", "tcp", "--orig-dst", address, "--dport", port]
+    return "sport=15001" in lab.run(agent.host, argv, check=False).stdout
+
+
+@pytest.mark.parametrize(("target", "verdict"), TARGETS)
+def test_explain_agrees_with_conntrack(member: Agent, target: str, verdict: str) -> None:
+    told = explain(member, target, "--uid", "1000", "--gid", "1000")
+    assert told["verdict"] == verdict
+    assert is_redirected(member, target, 1000) == (verdict == "outbound")
+
+
+@pytest.mark.parametrize("target", ["10.96.0.11:9080", "[fd96::11]:9080"])
+def test_the_sidecars_own_traffic_passes(member: Agent, target: str) -> None:
+    told = explain(member, target, "--uid", "1337", "--gid", "1337")
+    assert (told["verdict"], told["rule"]) == ("pass", 2)
+    assert not is_redirected(member, target, 1337)
+
+
+def test_explain_by_name_tells_host_and_endpoints(member: Agent) -> None:
+    told = explain(member, "reviews.bookinfo.svc.cluster.local:9080")
+    assert told["verdict"] == "outbound"
+    assert told["host"] == "reviews.bookinfo.svc.cluster.local"
+    endpoints = cast("list[str]", told["endpoints"])
+    assert sorted(endpoints) == ["10.77.0.41:9080", "10.77.0.51:9080"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("reviews.bookinfo.svc.cluster.local", "A"),
+        ("reviews.bookinfo", "AAAA"),
+        ("reviews", "A"),
+        ("ratings.mesh.internal", "A"),
+        ("ratings.mesh.internal", "AAAA"),
+        ("web-1.web.bookinfo.svc.cluster.local", "A"),
+        ("any.wild.example", "A"),
+        ("partner.bookinfo.svc.cluster.local", "CNAME"),
+    ],
+)
+def test_resolve_offline_says_what_dig_then_gets(member: Agent, name: str, kind: str) -> None:
+    done = member.run_offline("resolve", name, "--type", kind, "--json")
+    told = json.loads(done.stdout)
+    assert told["verdict"] == "answer"
+    argv = ["dig", "+short", "@10.77.0.53", name, kind]
+    got = member.lab.run(member.host, argv).stdout.split()
+    assert sorted(got) == sorted(answer["data"].split()[-1] for answer in told["answers"])
+
+
+def test_resolve_says_of_anothers_name_that_it_passes(member: Agent) -> None:
+    done = member.run_offline("resolve", "www.corp.example", "--json")
+    assert json.loads(done.stdout)["verdict"] == "pass"
