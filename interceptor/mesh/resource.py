@@ -1,0 +1,93 @@
+"""The documents as values: what each says, before anything is joined.
+
+``origin`` names the document and its file, as in
+``ServiceEntry bookinfo/reviews (mesh.yaml)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from interceptor.mesh.model import (
+    Address,
+    Endpoint,
+    Kind,
+    Labels,
+    Network,
+    Port,
+    Resolution,
+    Workload,
+    WorkloadGroup,
+)
+
+Targets = tuple[tuple[str, int | str], ...]
+"""(name of a port, number or name to dial) of the ports whose target differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """``endpoints`` is None where a selector picks them; addresses and CIDRs apart."""
+
+    namespace: str
+    origin: str
+    hosts: tuple[str, ...]
+    addresses: tuple[Address, ...]
+    networks: tuple[Network, ...]
+    ports: tuple[Port, ...]
+    targets: Targets
+    resolution: Resolution
+    mesh_external: bool
+    endpoints: tuple[Endpoint, ...]
+    selector: Labels | None
+    export_to: tuple[str, ...]
+    wants_address: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    name: str
+    namespace: str
+    origin: str
+    kind: Kind
+    addresses: tuple[Address, ...]
+    ports: tuple[Port, ...]
+    targets: Targets
+    selector: Labels
+    export_to: tuple[str, ...]
+    external_name: str
+    publish_not_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """An EndpointSlice or Endpoints: the places of one Service, with their host names.
+
+    ``ports`` of an endpoint holds (name of the Service's port, number).
+    """
+
+    name: str
+    namespace: str
+    origin: str
+    service: str
+    is_endpoints: bool
+    endpoints: tuple[tuple[str, Endpoint], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Workloads:
+    """A WorkloadEntry or a Pod: one Workload for each of its addresses."""
+
+    name: str
+    namespace: str
+    origin: str
+    members: tuple[Workload, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    namespace: str
+    origin: str
+    group: WorkloadGroup
+
+
+Resource = ServiceEntry | Service | Slice | Workloads | Group
