@@ -1,0 +1,291 @@
+"""Texts of iptables-restore: rendered from a plan, and parsed back from iptables-save.
+
+Everything of ours stands in chains whose names start with INTERCEPTOR_; the
+only foreign chains that change are the built-in ones, by jumps to ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from interceptor.capture.argument import Dialect, lines, quote
+from interceptor.capture.plan import Plan
+from interceptor.capture.rule import Rule, Verdict
+from interceptor.capture.section import Section, rules, sections
+
+PREFIX = "INTERCEPTOR_"
+NEW = f"{PREFIX}NEW_"
+"""Empty chains that remember what was not there before us: INTERCEPTOR_NEW_TABLE for the
+table, INTERCEPTOR_NEW_OUTPUT for its OUTPUT. iptables-nft shows what it created otherwise."""
+DIVERT = f"{PREFIX}DIVERT"
+SYN = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
+
+PLACES: Mapping[Section, tuple[str, str, str]] = {
+    Section.QUEUE_OUTPUT: ("mangle", "OUTPUT", f"{PREFIX}DNS"),
+    Section.QUEUE_PREROUTING: ("mangle", "PREROUTING", f"{PREFIX}DNS_IN"),
+    Section.NAT_OUTPUT: ("nat", "OUTPUT", f"{PREFIX}OUTPUT"),
+    Section.NAT_PREROUTING: ("nat", "PREROUTING", f"{PREFIX}PREROUTING"),
+    Section.TPROXY: ("mangle", "PREROUTING", f"{PREFIX}TPROXY"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One chain of ours. ``jumps`` stand first in ``hook``, a built-in chain of its table."""
+
+    table: str
+    name: str
+    hook: str
+    jumps: tuple[str, ...]
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What iptables-save shows: table, then chain, then the arguments of its rules.
+
+    ``bases`` are the built-in chains that really exist in the kernel, or None
+    where that cannot be seen (legacy): iptables-nft-save shows them all.
+    """
+
+    tables: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    bases: frozenset[tuple[str, str]] | None = None
+
+    def ours(self, table: str) -> tuple[str, ...]:
+        return tuple(name for name in self.tables.get(table, {}) if name.startswith(PREFIX))
+
+    def jumps(self, table: str) -> tuple[tuple[str, str], ...]:
+        """(chain, arguments) of every rule outside of our chains that leads into them."""
+        return tuple(
+            (chain, rule)
+            for chain, found in self.tables.get(table, {}).items()
+            if not chain.startswith(PREFIX)
+            for rule in found
+            if f" -j {PREFIX}" in f" {rule}" or f" -g {PREFIX}" in f" {rule}"
+        )
+
+
+def parse(text: str, bases: frozenset[tuple[str, str]] | None = None) -> Saved:
+    """Read iptables-save, packet counters aside."""
+    tables: dict[str, dict[str, list[str]]] = {}
+    table: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = tables.setdefault(line[1:].strip(), {})
+        elif line.startswith(":"):
+            table.setdefault(line[1:].split()[0], [])
+        elif line.startswith("-A "):
+            chain, _, rule = line[3:].partition(" ")
+            table.setdefault(chain, []).append(rule)
+    frozen = {
+        name: {chain: tuple(found) for chain, found in chains.items()}
+        for name, chains in tables.items()
+    }
+    return Saved(frozen, bases)
+
+
+def parse_bases(listing: str, version: int) -> frozenset[tuple[str, str]]:
+    """(table, chain) of every base chain of one family in `nft -j list chains`."""
+    family = "ip" if version == 4 else "ip6"
+    entries = json.loads(listing or "{}").get("nftables", [])
+    chains = (entry["chain"] for entry in entries if "chain" in entry)
+    return frozenset(
+        (chain["table"], chain["name"])
+        for chain in chains
+        if chain["family"] == family and "hook" in chain
+    )
+
+
+def render(plan: Plan, version: int, ipset: bool = True) -> tuple[Chain, ...]:
+    """The chains of one family. Without ``ipset`` each element of a set is a rule."""
+    if version not in plan.families:
+        return ()
+    found = [_chain(section, plan, version, ipset) for section in sections(plan)]
+    if any(chain.name == PLACES[Section.TPROXY][2] for chain in found):
+        found.append(_divert(plan))
+    return tuple(found)
+
+
+def _chain(section: Section, plan: Plan, version: int, ipset: bool) -> Chain:
+    table, hook, name = PLACES[section]
+    dialect = Dialect(
+        version=version,
+        outgoing=hook == "OUTPUT",
+        protocols=("udp", "tcp") if section.is_queue else ("tcp",),
+        cgroups=frozenset(path.strip("/") for path, _ in plan.cgroups),
+        elements=None if ipset else lambda which: plan.networks(which, version),
+    )
+    found: list[str] = []
+    for rule in rules(section, plan):
+        found += _lines(section, rule, plan, dialect)
+    return Chain(table, name, hook, _jumps(section, name), tuple(found))
+
+
+def _jumps(section: Section, name: str) -> tuple[str, ...]:
+    def jump(match: str, why: str) -> str:
+        return f"{match} -m comment --comment {quote(f'interceptor: {why}')} -j {name}"
+
+    if section.is_queue:
+        syn = SYN.replace("-m tcp", "-m tcp --dport 53")
+        return (
+            jump("-p udp -m udp --dport 53", "is this query ours to answer?"),
+            jump(syn, "is this TCP query ours to answer?"),
+        )
+    return (jump(SYN, "is this new connection captured?"),)
+
+
+def _lines(section: Section, rule: Rule, plan: Plan, dialect: Dialect) -> Iterable[str]:
+    steering = plan.steering
+    if rule.verdict is Verdict.PASS:
+        return lines(rule, dialect, "-j RETURN", False)
+    if rule.verdict is Verdict.DNS and section.is_queue:
+        return lines(rule, dialect, f"-j NFQUEUE --queue-num {steering.queue} --queue-bypass", True)
+    if rule.verdict is Verdict.DNS:
+        # Without a worker nobody sets the mark, and the connection goes where it wanted to.
+        seen = f"-m mark --mark {steering.dns_mark:#x} -j REDIRECT --to-ports {steering.dns_port}"
+        redirect = () if section is Section.TPROXY else lines(rule, dialect, seen, True)
+        return (*redirect, *lines(rule, dialect, "-j RETURN", False))
+    if rule.verdict is Verdict.OUTBOUND:
+        return lines(rule, dialect, f"-j REDIRECT --to-ports {steering.outbound_port}", True)
+    if section is Section.TPROXY:
+        address = "127.0.0.1" if dialect.version == 4 else "::1"
+        mark = f"{steering.tproxy_mark:#x}/0xffffffff"
+        target = f"-j TPROXY --on-port {steering.inbound_port} --on-ip {address}"
+        return lines(rule, dialect, f"{target} --tproxy-mark {mark}", True)
+    return lines(rule, dialect, f"-j REDIRECT --to-ports {steering.inbound_port}", True)
+
+
+def _divert(plan: Plan) -> Chain:
+    """Packets of connections that Envoy has accepted already are routed to it."""
+    remark = quote("interceptor: packets of what Envoy has accepted")
+    jump = f"-p tcp -m socket --transparent -m comment --comment {remark} -j {DIVERT}"
+    mark = f"-j MARK --set-xmark {plan.steering.tproxy_mark:#x}/0xffffffff"
+    return Chain("mangle", DIVERT, "PREROUTING", (jump,), (mark, "-j ACCEPT"))
+
+
+def install(chains: Iterable[Chain], saved: Saved) -> str:
+    """The text that makes a host with ``saved`` follow ``chains``; one COMMIT a table."""
+    wanted = tuple(chains)
+    tables = {chain.table for chain in wanted}
+    tables |= {table for table in saved.tables if saved.ours(table)}
+    return "".join(_install_table(table, wanted, saved) for table in sorted(tables))
+
+
+def _install_table(table: str, chains: tuple[Chain, ...], saved: Saved) -> str:
+    here = [chain for chain in chains if chain.table == table]
+    names = [chain.name for chain in here]
+    stale = [n for n in saved.ours(table) if n not in names and not n.startswith(NEW)]
+    declared = [*names, *stale, *(_markers(table, here, saved) if here else ())]
+    out = [f"*{table}", *(f":{name} - [0:0]" for name in declared)]
+    out += [f"-A {chain.name} {rule}" for chain in here for rule in chain.rules]
+    out += [f"-D {chain} {rule}" for chain, rule in saved.jumps(table)]
+    # Inserted one before the other, so that the first stands first.
+    out += [f"-I {chain.hook} 1 {jump}" for chain in here for jump in reversed(chain.jumps)]
+    out += [f"-X {name}" for name in stale]
+    return "\n".join([*out, "COMMIT"]) + "\n"
+
+
+def _markers(table: str, chains: Iterable[Chain], saved: Saved) -> list[str]:
+    if saved.bases is None:
+        return []
+    hooks = {chain.hook for chain in chains}
+    new = [f"{NEW}{hook}" for hook in sorted(hooks) if (table, hook) not in saved.bases]
+    if table not in saved.tables:
+        new.insert(0, f"{NEW}TABLE")
+    return new
+
+
+def remove(saved: Saved) -> str:
+    """The text that takes everything of ours out of one family; empty where there is nothing."""
+    out: list[str] = []
+    for table in sorted(saved.tables):
+        ours = saved.ours(table)
+        if ours:
+            out += [f"*{table}", *(f":{name} - [0:0]" for name in ours)]
+            out += [f"-D {chain} {rule}" for chain, rule in saved.jumps(table)]
+            out += [*(f"-X {name}" for name in ours), "COMMIT"]
+    return "".join(f"{line}\n" for line in out)
+
+
+def undo(chains: Iterable[Chain]) -> str:
+    """The text that takes ``chains`` out of a host where all of them are."""
+    tables: dict[str, dict[str, tuple[str, ...]]] = {}
+    for chain in chains:
+        table = tables.setdefault(chain.table, {})
+        table[chain.name] = ()
+        table[chain.hook] = table.get(chain.hook, ()) + chain.jumps
+    return remove(Saved(tables))
+
+
+def singly(text: str) -> tuple[tuple[str, str], ...]:
+    """(table, line) of a restore text's lines, to be tried each for itself."""
+    found: list[tuple[str, str]] = []
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line != "COMMIT":
+            found.append((table, line))
+    return tuple(found)
+
+
+def sweep(saved: Saved, version: int) -> tuple[tuple[str, ...], ...]:
+    """What `nft` must delete after `remove`, where our markers say that it was not there.
+
+    Each an argument list after ``nft``. A chain that holds rules by then is
+    refused by the kernel; so the table is only deleted where nothing else is.
+    """
+    family = "ip" if version == 4 else "ip6"
+    found: list[tuple[str, ...]] = []
+    for table, chains in sorted(saved.tables.items()):
+        marked = {name.removeprefix(NEW) for name in chains if name.startswith(NEW)}
+        foreign = [name for name in chains if not name.startswith(PREFIX)]
+        jumps = saved.jumps(table)
+        busy = {name for name in foreign if set(chains[name]) - {r for c, r in jumps if c == name}}
+        hooks = sorted(marked - {"TABLE"} - busy)
+        found += [("delete", "chain", family, table, hook) for hook in hooks]
+        others = (saved.bases or frozenset()) - {(table, hook) for hook in hooks}
+        user = [name for name in foreign if name not in BUILT_IN]
+        if "TABLE" in marked and not user and not any(t == table for t, _ in others):
+            found.append(("delete", "table", family, table))
+    return tuple(found)
+
+
+BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+
+
+def listing(chains: Iterable[Chain]) -> str:
+    """Chains as `observe` shows them: what iptables-save would print of ours."""
+    out: list[str] = []
+    wanted = sorted(chains, key=lambda chain: (chain.table, chain.name))
+    for table in sorted({chain.table for chain in wanted}):
+        here = [chain for chain in wanted if chain.table == table]
+        out.append(f"*{table}")
+        for hook in BUILT_IN:
+            jumps = [chain for chain in reversed(_in_order(here)) if chain.hook == hook]
+            out += [f"-A {hook} {jump}" for chain in jumps for jump in chain.jumps]
+        out += [f"-A {chain.name} {rule}" for chain in here for rule in chain.rules]
+    return "".join(f"{line}\n" for line in out)
+
+
+def _in_order(chains: Iterable[Chain]) -> list[Chain]:
+    order = [name for _, _, name in PLACES.values()] + [DIVERT]
+    return sorted(chains, key=lambda chain: order.index(chain.name))
+
+
+def observed(saved: Saved) -> str:
+    """What of ours is in ``saved``, in the words of iptables-save, markers left out."""
+    out: list[str] = []
+    for table in sorted(saved.tables):
+        ours = sorted(name for name in saved.ours(table) if not name.startswith(NEW))
+        jumps = saved.jumps(table)
+        if not ours and not jumps:
+            continue
+        out.append(f"*{table}")
+        for hook in BUILT_IN:
+            out += [f"-A {chain} {rule}" for chain, rule in jumps if chain == hook]
+        chains = saved.tables[table]
+        out += [f"-A {name} {rule}" for name in ours for rule in chains[name]]
+    return "".join(f"{line}\n" for line in out)

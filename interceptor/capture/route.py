@@ -1,0 +1,120 @@
+"""Routes and policy rules of a plan, all with protocol number 157, by which they are found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+
+from interceptor.capture.journal import Journal
+from interceptor.capture.plan import Plan, Route
+from interceptor.capture.step import Command, Step
+from interceptor.host import command
+
+PROTOCOL = "157"
+"""Of no routing daemon in iproute2's rt_protos (numbers above 4 are for anybody to choose)."""
+
+
+def render(plan: Plan) -> tuple[Step, ...]:
+    """The steps that a host without any of them needs."""
+    steps = [_route_step(route) for route in plan.routes]
+    for route in plan.routes:
+        if route.table:
+            steps.append(_rule_step(route, plan.steering.tproxy_mark))
+    return tuple(steps)
+
+
+def _route_step(route: Route) -> Step:
+    words = [route.kind, str(route.destination), "dev", "lo"]
+    if route.source is not None:
+        words += ["src", str(route.source)]
+    if route.table:
+        words += ["table", str(route.table)]
+    return _step(route, "route", [*words, "proto", PROTOCOL])
+
+
+def _rule_step(route: Route, mark: int) -> Step:
+    words = ["fwmark", f"{mark:#x}", "lookup", str(route.table), "protocol", PROTOCOL]
+    return _step(route, "rule", words)
+
+
+def _step(route: Route, what: str, words: list[str]) -> Step:
+    ip = ("ip", f"-{route.destination.version}", what)
+    # Tolerant: a host may have the same route already, or its lo no IPv6.
+    undo = Command((*ip, "del", *words), tolerant=True)
+    return Step(route.why, Command((*ip, "add", *words), tolerant=True), (undo,))
+
+
+def parse(version: int, routes: str, rules: str) -> tuple[str, ...]:
+    """Ours among `ip -json route show table all` and `ip -json rule`, as words of `ip`."""
+    found = []
+    for entry in _entries(routes):
+        found.append(f"-{version} route " + _route_words(version, entry))
+    for entry in _entries(rules):
+        mark, table = entry.get("fwmark", "0x0"), entry.get("table", "main")
+        found.append(f"-{version} rule fwmark {mark} lookup {table} protocol {PROTOCOL}")
+    return tuple(sorted(found))
+
+
+def _entries(text: str) -> list[Mapping[str, object]]:
+    entries = json.loads(text or "[]")
+    return [entry for entry in entries if str(entry.get("protocol")) == PROTOCOL]
+
+
+def _route_words(version: int, entry: Mapping[str, object]) -> str:
+    """One route as `_route_step` would write it."""
+    dst = str(entry["dst"])
+    everything = "0.0.0.0/0" if version == 4 else "::/0"
+    network = ip_network(everything if dst == "default" else dst)
+    kind = str(entry.get("type", "unicast"))
+    words = [kind, str(network), "dev", str(entry.get("dev", "lo"))]
+    if "prefsrc" in entry:
+        words += ["src", str(ip_address(str(entry["prefsrc"])))]
+    table = str(entry.get("table", "main"))
+    if table != ("local" if kind == "local" else "main"):
+        words += ["table", table]
+    return " ".join([*words, "proto", PROTOCOL])
+
+
+def observe() -> str:
+    """Our routes and rules on the host, one a line. A family that the host lacks has none."""
+    lines: list[str] = []
+    for version in (4, 6):
+        routes = _ip(version, "route", "show", "table", "all")
+        rules = _ip(version, "rule")
+        lines += parse(version, routes, rules)
+    return "".join(f"ip {line}\n" for line in lines)
+
+
+def _ip(version: int, *words: str) -> str:
+    done = command.run(["ip", f"-{version}", "-json", *words], check=False)
+    return done.stdout if done else ""
+
+
+def expected(plan: Plan) -> str:
+    """What `observe` gives once the plan's routes are in."""
+    lines = (_line(step.do.argv) for step in render(plan))
+    return "".join(f"ip {line}\n" for line in sorted(lines))
+
+
+def _line(argv: tuple[str, ...]) -> str:
+    return " ".join(word for word in argv[1:] if word != "add")
+
+
+def apply(plan: Plan, journal: Journal) -> None:
+    """Add what is missing, then delete what the plan no longer has."""
+    present = set(observe().splitlines())
+    steps = render(plan)
+    journal.take(step for step in steps if f"ip {_line(step.do.argv)}" not in present)
+    _delete(present - set(expected(plan).splitlines()))
+
+
+def revert() -> None:
+    """Delete every route and rule of ours, rules first."""
+    _delete(set(observe().splitlines()))
+
+
+def _delete(lines: set[str]) -> None:
+    for line in sorted(lines, key=lambda text: (" rule " not in text, text)):
+        ip, family, what, *words = line.split()
+        command.run([ip, family, what, "del", *words], check=False)
