@@ -52,7 +52,9 @@ def _answer_ipv4(packet: bytes, responder: Responder) -> bytes | None:
     if found is None:
         return None
     responder.counts[found.label] += 1
-    body, total = _body(found, responder)
+    body, total = found.head, found.total
+    if found.turns:
+        body, total = _turned(found, responder)
     udp_size = len(body) + 10
     # Swapping the ends changes no sum; 32-bit halves need no folding modulo 65535.
     ends = source + destination
@@ -91,7 +93,9 @@ def _answer_ipv6(packet: bytes, responder: Responder) -> bytes | None:
     if found is None:
         return None
     responder.counts[found.label] += 1
-    body, total = _body(found, responder)
+    body, total = found.head, found.total
+    if found.turns:
+        body, total = _turned(found, responder)
     udp_size = len(body) + 10
     ends = int.from_bytes(packet[8:40], "big")
     udp_sum = (
@@ -115,9 +119,7 @@ def _answer_ipv6(packet: bytes, responder: Responder) -> bytes | None:
     )
 
 
-def _body(found: Reply, responder: Responder) -> tuple[bytes, int]:
+def _turned(found: Reply, responder: Responder) -> tuple[bytes, int]:
     """The message behind its id, turned at random, and the sum of its words."""
-    if not found.turns:
-        return found.head, found.total
     body = found.turned(int(responder.random() * found.turns))
     return body, found.total if found.total >= 0 else checksum_words(body)

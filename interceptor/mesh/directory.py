@@ -86,6 +86,21 @@ class Directory:
             del self._hosts[host]
         self._forget(host, record.decode(known))
 
+    def release(self) -> None:
+        """Empty a directory that nobody asks any more, bit by bit.
+
+        Dropping the last reference would free a million objects in one step of the
+        interpreter: tens of milliseconds in which no other thread runs.
+        """
+        stores: tuple[dict[str, bytes] | dict[int, str | set[str]], ...] = (
+            self._hosts,
+            self._vips,
+            self._ends,
+        )
+        for store in stores:
+            while store:
+                store.popitem()
+
     def find(self, name: str) -> Match | None:
         """The host that ``name`` means. Exact beats alias beats search domain beats wildcard."""
         match = self._named(name)
