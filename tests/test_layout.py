@@ -28,6 +28,7 @@ TOP_LEVEL = {
 # design.md §3: what each part may import besides itself. `lab` is a user of
 # the package, as the command line is: it starts `interceptor` as a program.
 BASE = {"errors", "config", "mesh"}
+SIBLINGS = {"source", "dns", "capture", "sidecar", "workload", "debug"}
 ALLOWED = {
     "errors": set[str](),
     "config": {"errors"},
@@ -41,7 +42,10 @@ ALLOWED = {
     "workload": BASE | {"host"},
     "debug": BASE | {"host", "capture"},
     "lab": BASE | {"host", "sidecar"},
-    "daemon": BASE | {"host", "source", "dns", "capture", "sidecar", "workload", "debug"},
+    # What commands and daemon both put together; the daemon alone runs it.
+    "inquiry": BASE | SIBLINGS | {"host", "assembly"},
+    "assembly": BASE | SIBLINGS | {"host"},
+    "daemon": BASE | SIBLINGS | {"host", "assembly", "inquiry"},
 }
 
 ONE_IMPORTER = {
@@ -64,6 +68,9 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "lab/bench_table.py": "tests/netns/test_e2e_bench.py",
     "lab/demo.py": "tests/netns/test_e2e_demo.py runs it whole",
     "lab/world.py": "tests/netns/test_lab.py",
+    "lab/removal.py": "tests/netns/test_lab.py",
+    "lab/session.py": "tests/netns/test_e2e_calls.py",
+    "lab/demo_call.py": "tests/netns/test_e2e_calls.py",
     "lab/agent.py": "every tests/netns/test_e2e_*.py",
 }
 

@@ -16,7 +16,8 @@ import yaml
 
 from interceptor.host import command
 from interceptor.lab import description
-from interceptor.lab.world import PACKAGE_ROOT, Lab, LabFailed, wait_until
+from interceptor.lab.removal import LabFailed, wait_until
+from interceptor.lab.world import PACKAGE_ROOT, Lab
 
 DEMO_MESH = Path(__file__).parent / "mesh"
 READY_URL = "http://127.0.0.1:15020/healthz/ready"

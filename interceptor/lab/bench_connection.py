@@ -17,7 +17,8 @@ from pathlib import Path
 from interceptor.lab import agent, description, istio_rules, meter
 from interceptor.lab.description import Host, World
 from interceptor.lab.meter import Figures, Ratio, Rounds, Variant
-from interceptor.lab.world import Lab, wait_until
+from interceptor.lab.removal import wait_until
+from interceptor.lab.world import Lab
 from interceptor.sidecar import binary
 
 VIP, VIP_PORT = "10.96.0.11", 80

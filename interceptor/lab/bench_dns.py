@@ -12,7 +12,8 @@ import yaml
 from interceptor.lab import agent, description, meter
 from interceptor.lab.description import Host, World
 from interceptor.lab.meter import Ratio, Rounds, Variant
-from interceptor.lab.world import Lab, wait_until
+from interceptor.lab.removal import wait_until
+from interceptor.lab.world import Lab
 
 NAMES = 1000
 PATTERN = "host-%04ld.bench.svc.cluster.local"

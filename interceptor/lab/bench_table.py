@@ -12,7 +12,8 @@ from interceptor.lab import agent, description
 from interceptor.lab.agent import Agent
 from interceptor.lab.description import Host, World
 from interceptor.lab.meter import Figures
-from interceptor.lab.world import Lab, wait_until
+from interceptor.lab.removal import wait_until
+from interceptor.lab.world import Lab
 
 UPSTREAM = "10.77.0.53"
 CHANGES = 20

@@ -12,7 +12,7 @@ from interceptor.lab import caller
 from interceptor.lab.agent import Agent
 from interceptor.lab.caller import Call
 from interceptor.lab.demo_call import Deviation
-from interceptor.lab.world import wait_until
+from interceptor.lab.removal import wait_until
 
 WEIGHTED = "http://ratings.mesh.internal:9080/"
 SHARE, TOLERANCE = 0.80, 0.08

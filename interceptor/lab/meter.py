@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interceptor.host import command
-from interceptor.lab.world import Lab, LabFailed, wait_until
+from interceptor.lab.removal import LabFailed, wait_until
+from interceptor.lab.world import Lab
 
 LOAD_SOURCE = Path(__file__).with_name("load.c")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from interceptor.lab import agent, world
+from interceptor.lab import agent, removal
 from interceptor.lab.agent import Agent
-from interceptor.lab.world import Lab, LabFailed, Listed
+from interceptor.lab.removal import LabFailed, Listed
+from interceptor.lab.world import Lab
 
 
 def open_agents(lab: Lab, over: Mapping[str, object] | None = None) -> tuple[Agent, ...]:
@@ -38,21 +39,21 @@ def down(token: str | None = None) -> tuple[str, ...]:
     if token is not None:
         Lab.attach(token).close()
         return (token,)
-    tokens = tuple(lab.token for lab in world.list_labs() if lab.owner == 0 or lab.is_orphan)
+    tokens = tuple(lab.token for lab in removal.list_labs() if lab.owner == 0 or lab.is_orphan)
     for each in tokens:
-        world.down(each)
+        removal.down(each)
     return tokens
 
 
 def list_labs() -> tuple[Listed, ...]:
     """Every lab on this machine."""
-    return world.list_labs()
+    return removal.list_labs()
 
 
 def execute(host: str, argv: Sequence[str], token: str | None = None) -> NoReturn:
     """Become a program on ``host``. Raises LabFailed unless the lab is clear."""
     if token is None:
-        labs = [lab.token for lab in world.list_labs() if not lab.is_orphan]
+        labs = [lab.token for lab in removal.list_labs() if not lab.is_orphan]
         if len(labs) != 1:
             raise LabFailed(f"name the lab: there are {', '.join(labs) or 'none'}")
         token = labs[0]

@@ -18,8 +18,9 @@ import pytest
 from interceptor.lab import agent as lab_agent
 from interceptor.lab import snapshot
 from interceptor.lab.agent import Agent
+from interceptor.lab.removal import wait_until
 from interceptor.lab.snapshot import Snapshot
-from interceptor.lab.world import Lab, wait_until
+from interceptor.lab.world import Lab
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy, pytest.mark.slow, pytest.mark.timeout(900)]
 

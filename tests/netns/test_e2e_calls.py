@@ -12,7 +12,8 @@ from interceptor.lab import agent as lab_agent
 from interceptor.lab import caller, demo_call, demo_change, session
 from interceptor.lab.agent import Agent
 from interceptor.lab.demo_call import Call
-from interceptor.lab.world import Lab, wait_until
+from interceptor.lab.removal import wait_until
+from interceptor.lab.world import Lab
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
 

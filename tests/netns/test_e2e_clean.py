@@ -9,8 +9,9 @@ import pytest
 from interceptor.lab import agent as lab_agent
 from interceptor.lab import snapshot
 from interceptor.lab.agent import Agent
+from interceptor.lab.removal import wait_until
 from interceptor.lab.snapshot import Snapshot
-from interceptor.lab.world import Lab, wait_until
+from interceptor.lab.world import Lab
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
 

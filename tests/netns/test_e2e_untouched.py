@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from interceptor.lab import agent as lab_agent
-from interceptor.lab.world import Lab, wait_until
+from interceptor.lab.removal import wait_until
+from interceptor.lab.world import Lab
 
 pytestmark = pytest.mark.root
 

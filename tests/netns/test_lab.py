@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from interceptor.errors import InterceptorError
-from interceptor.lab import world
+from interceptor.lab import removal, world
 from interceptor.lab.world import Lab, environment
 
 pytestmark = pytest.mark.root
@@ -22,7 +22,7 @@ def traces(token: str) -> list[str]:
     """Everything on this machine that bears the lab's name."""
     namespaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
     found = [line for line in namespaces.splitlines() if token in line]
-    for folder in (Path("/etc/netns"), Path("/run/netns"), world.FOLDER):
+    for folder in (Path("/etc/netns"), Path("/run/netns"), removal.FOLDER):
         found += [str(path) for path in folder.glob(f"*{token}*")]
     for command_line in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -111,7 +111,7 @@ def test_a_lab_whose_owner_was_killed_is_found_and_removed() -> None:
         token = owner.stdout.readline().strip()
         os.kill(owner.pid, signal.SIGKILL)
     end = time.monotonic() + 5
-    while token not in world.down_orphans() and time.monotonic() < end:
+    while token not in removal.down_orphans() and time.monotonic() < end:
         time.sleep(0.05)
     assert traces(token) == []
 
@@ -119,7 +119,7 @@ def test_a_lab_whose_owner_was_killed_is_found_and_removed() -> None:
 def test_a_lab_that_stays_up_is_no_orphan_and_is_used_by_name() -> None:
     lab = Lab.open(stays_up=True)
     try:
-        assert lab.token not in world.down_orphans()
+        assert lab.token not in removal.down_orphans()
         attached = Lab.attach(lab.token)
         assert attached.run("vm", ["cat", "/etc/resolv.conf"]).stdout.startswith("nameserver")
     finally:
