@@ -54,6 +54,7 @@ class Allocation:
         self._low, self._high = 0, self._both  # below these, no slot is free
         self._short: dict[str, None] = {}  # hosts with one family only
         self._without: dict[str, None] = {}  # hosts with none
+        self.changes = 0  # counts up with each slot given or taken
         for name, slot in (slots or {}).items():
             if 0 <= slot < self._end and slot not in self._used:
                 self._take(name, slot)
@@ -61,6 +62,7 @@ class Allocation:
             if 0 <= slot < self._end and slot not in self._used and slot not in self._resting:
                 self._retired[name] = slot
                 self._resting.add(slot)
+        self.changes = 0
 
     @property
     def slots(self) -> Mapping[str, int]:
@@ -144,6 +146,7 @@ class Allocation:
         return tuple(found)
 
     def _take(self, name: str, slot: int) -> None:
+        self.changes += 1
         self._slots[name] = slot
         self._used.add(slot)
         if slot >= self._both:
@@ -152,6 +155,7 @@ class Allocation:
     def _drop(self, name: str) -> int | None:
         slot = self._slots.pop(name, None)
         if slot is not None:
+            self.changes += 1
             self._used.discard(slot)
             self._short.pop(name, None)
             self._lower(slot)

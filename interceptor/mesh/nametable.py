@@ -1,0 +1,106 @@
+"""istiod's name table (the JSON of its ``/debug/ndsz``) as a mesh table.
+
+``{"table": {"<host>": {"ips": [...], "registry": "Kubernetes|External",
+"shortname": "...", "namespace": "...", "altHosts": [...]}}}``, the keys in
+snake_case too. It names addresses and nothing else: no ports, no endpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from sys import intern
+
+import orjson
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from interceptor.errors import ConfigError, Problem
+from interceptor.mesh import field, refusal
+from interceptor.mesh.field import Note, Notes
+from interceptor.mesh.model import Address, Host, Kind, Resolution
+from interceptor.mesh.table import MeshTable
+
+
+@with_config(ConfigDict(strict=True, extra="ignore"))
+class _Info(TypedDict, total=False):
+    ips: list[str]
+    registry: str
+    shortname: str
+    namespace: str
+    altHosts: list[str]
+    alt_hosts: list[str]
+
+
+_INFO = TypeAdapter(_Info)
+
+
+def parse(data: bytes, where: str, before: Mapping[str, Host] | None = None) -> MeshTable:
+    """The table that ``data`` says; hosts as in ``before`` are the same objects.
+
+    An entry without addresses is left out, as Istio's agent does. Raises
+    ConfigError with every problem at once.
+    """
+    try:
+        tree = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        problem = Problem(where, "(document)", error.msg, "JSON", error.lineno)
+        raise ConfigError([problem]) from error
+    table = tree.get("table") if isinstance(tree, dict) else None
+    if not isinstance(table, dict):
+        legal = 'a mapping {"table": {host: {"ips": [...], ...}}}'
+        raise ConfigError([Problem(where, "table", field.MISSING, legal)])
+    known = before or {}
+    notes: Notes = []
+    hosts: dict[str, Host] = {}
+    for text, info in table.items():
+        host = _host(notes, text, info, where)
+        if host is not None:
+            old = known.get(host.name)
+            hosts[host.name] = old if old == host else host
+    if notes:
+        raise ConfigError([Problem(where, note.key, note.value, note.legal) for note in notes])
+    return MeshTable(hosts)
+
+
+def _host(notes: Notes, text: str, raw: object, where: str) -> Host | None:
+    key = f"table[{text!r}]"
+    if not isinstance(raw, dict):
+        notes.append(Note(key, repr(raw), "a mapping with ips"))
+        return None
+    try:
+        info = _INFO.validate_python(raw)
+    except ValidationError:
+        raw = refusal.without_nulls(raw)
+        assert isinstance(raw, dict)
+        try:
+            info = _INFO.validate_python(raw)
+        except ValidationError as error:
+            for note in refusal.notes(error, raw):
+                notes.append(note._replace(key=f"{key}.{note.key}"))
+            return None
+    name = field.host(notes, key, text)
+    addresses: list[Address] = []
+    for index, ip in enumerate(info.get("ips", ())):
+        address = field.address(notes, f"{key}.ips[{index}]", ip)
+        if address is not None:
+            addresses.append(address)
+    if not addresses:
+        return None
+    is_kubernetes = info.get("registry") == "Kubernetes"
+    others = info.get("altHosts") or info.get("alt_hosts") or () if is_kubernetes else ()
+    return Host(
+        name,
+        intern(info.get("namespace", "")),
+        Kind.NAME_TABLE,
+        tuple(dict.fromkeys(addresses)),
+        (),
+        (),
+        Resolution.NONE,
+        "",
+        intern(f"name table ({where})"),
+        False,
+        tuple([field.host(notes, f"{key}.altHosts", other) for other in others]),
+        (),
+        False,
+        is_kubernetes,
+    )

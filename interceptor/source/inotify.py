@@ -1,0 +1,84 @@
+"""Which files were written to the end, created, moved or removed: inotify(7).
+
+The kernel tells when a writer has *closed* a file, which no polling and no
+library that folds events together does; so a file is never read half-written,
+and nobody wakes up while nothing happens.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+
+# <sys/inotify.h>
+_CLOSE_WRITE, _MOVED_FROM, _MOVED_TO = 0x008, 0x040, 0x080
+_CREATE, _DELETE, _DELETE_SELF, _MOVE_SELF = 0x100, 0x200, 0x400, 0x800
+_ONLYDIR, _IGNORED = 0x01000000, 0x8000
+_MASK = (
+    _CLOSE_WRITE
+    | _MOVED_FROM
+    | _MOVED_TO
+    | _CREATE
+    | _DELETE
+    | _DELETE_SELF
+    | _MOVE_SELF
+    | _ONLYDIR
+)
+_WHOLE = _CLOSE_WRITE | _MOVED_TO
+_HEADER = struct.Struct("iIII")  # wd, mask, cookie, length of the name
+_BUFFER = 1 << 16
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Watch:
+    """An inotify descriptor over some folders (not what is below them)."""
+
+    def __init__(self) -> None:
+        """Raises OSError where the user has too many watches (fs.inotify.max_user_instances)."""
+        self.fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+        self._folders: dict[int, str] = {}
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+    def cover(self, folders: Iterable[str]) -> bool:
+        """Watches exactly ``folders``, as far as they exist; True if that is news."""
+        wanted = set(folders)
+        watched = set(self._folders.values())
+        for number in [n for n, folder in self._folders.items() if folder not in wanted]:
+            _libc.inotify_rm_watch(self.fd, number)
+            del self._folders[number]
+        for folder in wanted - watched:
+            number = _libc.inotify_add_watch(self.fd, os.fsencode(folder), _MASK)
+            if number >= 0:
+                self._folders[number] = folder
+        return set(self._folders.values()) != watched
+
+    def recv(self) -> set[str]:
+        """Takes all waiting events; returns the paths that are whole now.
+
+        Closed by their writer or moved into place, that is; other events say
+        only that it is time to look.
+        """
+        whole: set[str] = set()
+        while True:
+            try:
+                data = os.read(self.fd, _BUFFER)
+            except BlockingIOError:
+                return whole
+            at = 0
+            while at < len(data):
+                number, mask, _, length = _HEADER.unpack_from(data, at)
+                at += _HEADER.size
+                name = os.fsdecode(data[at : at + length].rstrip(b"\0"))
+                at += length
+                folder = self._folders.get(number)
+                if mask & (_IGNORED | _DELETE_SELF | _MOVE_SELF):
+                    self._folders.pop(number, None)
+                elif folder is not None and mask & _WHOLE:
+                    whole.add(os.path.join(folder, name))

@@ -1,0 +1,80 @@
+"""The loop that every file source shares: look, tell, wait for a reason to look again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from interceptor.source.event import Event
+from interceptor.source.inotify import Watch
+
+_PATIENCE_S = 1.0  # between looks when nothing is heard: file systems without inotify
+_SETTLE_S = 0.05  # how long a file must be quiet whose end of writing was not heard of
+
+
+class Reader(Protocol):
+    """Something that reads files again when they have changed. Runs in a thread."""
+
+    def folders(self) -> Iterable[str]:
+        """The folders whose events matter now."""
+
+    def look(self, whole: frozenset[str], settled: bool) -> list[Event]:
+        """Reads what has changed and is ready to be read; returns what to tell.
+
+        Ready is what is in ``whole``, and, if ``settled``, all that has not
+        changed since the last look.
+        """
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something has changed that was not ready."""
+
+    def save(self) -> None:
+        """Writes down what has to survive a restart; never raises."""
+
+
+async def follow(reader: Reader) -> AsyncIterator[Event]:
+    """The events of ``reader``, for ever. The first look takes files as they are."""
+    watch = Watch()
+    bell = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(watch.fd, bell.set)
+    saving: asyncio.Task[None] | None = None
+    try:
+        watch.cover(await asyncio.to_thread(reader.folders))
+        whole, settled = frozenset[str](), True
+        while True:
+            events = await asyncio.to_thread(reader.look, whole, settled)
+            if events:
+                if saving is not None:
+                    await saving
+                saving = asyncio.create_task(asyncio.to_thread(reader.save))
+            for event in events:
+                yield event
+            if watch.cover(await asyncio.to_thread(reader.folders)):
+                whole = frozenset()
+                continue  # something may have happened there before we watched it
+            settled = not await _rang(bell, _SETTLE_S if reader.is_waiting else _PATIENCE_S)
+            bell.clear()
+            whole = frozenset(watch.recv())
+    finally:
+        loop.remove_reader(watch.fd)
+        watch.close()
+        if saving is not None:
+            await saving
+
+
+async def _rang(bell: asyncio.Event, timeout_s: float) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(bell.wait(), timeout_s)
+    return bell.is_set()
+
+
+def existing(path: Path) -> str:
+    """``path``, or the nearest folder above it that exists."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return str(path)
