@@ -21,14 +21,13 @@ from interceptor.mesh.build import Inventory
 from interceptor.mesh.table import MeshTable
 from interceptor.source import state
 from interceptor.source.event import Event, Loaded, Rejected
+from interceptor.source.pending import Pending, Signature, signature
 from interceptor.source.watch import existing, follow
 
 SUFFIXES = (".yaml", ".yml", ".json")
 _log = logging.getLogger(__name__)
 
 _SHOWN = 5  # ignored documents that the log names
-
-Signature = tuple[int, int, int]  # time of change in ns, size, inode
 
 
 def load(mesh: config.Mesh, node: config.Node) -> MeshTable:
@@ -38,7 +37,7 @@ def load(mesh: config.Mesh, node: config.Node) -> MeshTable:
     else those that it would give. Raises ConfigError with every problem.
     """
     shelf = Shelf(mesh, node)
-    events = shelf.look(frozenset(), settled=True)
+    events = shelf.look(frozenset())
     for event in events:
         if isinstance(event, Rejected):
             raise ConfigError(event.problems)
@@ -66,11 +65,10 @@ class Shelf:
         self._inventory = Inventory(node.namespace, node.domain, allocation)
         self._saved = allocation.changes
         self._read: dict[str, Signature] = {}
-        self._seen: dict[str, Signature] = {}
+        self._pending = Pending()
         self._bad: dict[str, tuple[Problem, ...]] = {}
         self._problems: tuple[Problem, ...] = ()
         self._is_first = True
-        self.is_waiting = False
 
     def folders(self) -> set[str]:
         """Every folder that holds or could hold a document, links' targets included."""
@@ -84,30 +82,34 @@ class Shelf:
                 found.add(existing(path.resolve().parent))
         return found
 
-    def look(self, whole: frozenset[str], settled: bool) -> list[Event]:
+    @property
+    def is_waiting(self) -> bool:
+        return len(self._pending) > 0
+
+    def look(self, whole: frozenset[str]) -> list[Event]:
         start = self._clock()
         seen, missing = self._observe()
-        changed = [path for path in seen if seen[path] != self._read.get(path)]
+        changed = {path for path in seen if seen[path] != self._read.get(path)}
+        # What a missing file or folder has said holds until it is there again.
+        kept = tuple(missing)
+        gone = {path for path in self._read if path not in seen and not path.startswith(kept)}
+        self._pending.keep(changed | gone)
         ready = [
             path
-            for path in changed
-            if path in whole or (settled and (self._is_first or seen[path] == self._seen.get(path)))
+            for path in sorted(changed | gone)
+            if self._pending.is_over(
+                path, seen.get(path), start, self._is_first or (path in changed and path in whole)
+            )
         ]
-        self._seen = seen
-        self.is_waiting = len(ready) < len(changed)
-        gone = [path for path in self._read if path not in seen]
-        problems = dict(missing)
-        problems.update((path, self._bad[path]) for path in self._bad if path in seen)
         with _uncollected():
             for path in ready:
-                problems.pop(path, None)
-                if found := self._take(path, seen[path]):
-                    problems[path] = found
-            for path in gone:
-                self._inventory.remove(path)
-                del self._read[path]
-                self._bad.pop(path, None)
-            return self._tell(problems, bool(ready or gone), start)
+                if path in gone:
+                    self._inventory.remove(path)
+                    self._read.pop(path)
+                    self._bad.pop(path, None)
+                else:
+                    self._take(path, seen[path])
+            return self._tell({**self._bad, **missing}, bool(ready), start)
 
     def save(self) -> None:
         allocation = self._inventory.allocation
@@ -128,15 +130,15 @@ class Shelf:
         for path in self._mesh.files:
             try:
                 found = _files(path) if path.is_dir() else [str(path)]
-                seen.update((name, _signature(os.stat(name))) for name in found)
+                seen.update((name, signature(os.stat(name))) for name in found)
             except OSError as error:
                 problem = Problem("config", "mesh.files", str(path), f"readable: {error.strerror}")
                 missing[str(path)] = (problem,)
         return dict(sorted(seen.items())), missing
 
-    def _take(self, path: str, signature: Signature) -> tuple[Problem, ...]:
-        """Reads one file; returns what is wrong with it."""
-        self._read[path] = signature
+    def _take(self, path: str, as_seen: Signature) -> None:
+        """Reads one file; where it is wrong, what it said before still holds."""
+        self._read[path] = as_seen
         self._bad.pop(path, None)
         try:
             data = Path(path).read_bytes()
@@ -149,7 +151,6 @@ class Shelf:
         else:
             self._inventory.replace(path, parsed.pieces)
             _report(path, parsed.ignored)
-        return self._bad.get(path, ())
 
     def _tell(
         self, problems: dict[str, tuple[Problem, ...]], is_news: bool, start: float
@@ -173,10 +174,6 @@ def _report(path: str, ignored: tuple[str, ...]) -> None:
     if ignored:
         more = f" and {len(ignored) - _SHOWN} more" if len(ignored) > _SHOWN else ""
         _log.info("%s: ignored %s%s", path, ", ".join(ignored[:_SHOWN]), more)
-
-
-def _signature(status: os.stat_result) -> Signature:
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:

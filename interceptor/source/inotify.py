@@ -16,17 +16,9 @@ from collections.abc import Iterable
 _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO = 0x008, 0x040, 0x080
 _CREATE, _DELETE, _DELETE_SELF, _MOVE_SELF = 0x100, 0x200, 0x400, 0x800
 _ONLYDIR, _IGNORED = 0x01000000, 0x8000
-_MASK = (
-    _CLOSE_WRITE
-    | _MOVED_FROM
-    | _MOVED_TO
-    | _CREATE
-    | _DELETE
-    | _DELETE_SELF
-    | _MOVE_SELF
-    | _ONLYDIR
-)
 _WHOLE = _CLOSE_WRITE | _MOVED_TO
+_SELF = _DELETE_SELF | _MOVE_SELF
+_MASK = _WHOLE | _MOVED_FROM | _CREATE | _DELETE | _SELF | _ONLYDIR
 _HEADER = struct.Struct("iIII")  # wd, mask, cookie, length of the name
 _BUFFER = 1 << 16
 
@@ -41,23 +33,24 @@ class Watch:
         self.fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
-        self._folders: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}  # several paths may lead to one folder
 
     def close(self) -> None:
         os.close(self.fd)
 
     def cover(self, folders: Iterable[str]) -> bool:
-        """Watches exactly ``folders``, as far as they exist; True if that is news."""
+        """Watches exactly ``folders``, as far as they exist; True if one is new."""
         wanted = set(folders)
-        watched = set(self._folders.values())
-        for number in [n for n, folder in self._folders.items() if folder not in wanted]:
-            _libc.inotify_rm_watch(self.fd, number)
-            del self._folders[number]
-        for folder in wanted - watched:
+        known = set(self._numbers.values())
+        for folder in wanted - self._numbers.keys():
             number = _libc.inotify_add_watch(self.fd, os.fsencode(folder), _MASK)
             if number >= 0:
-                self._folders[number] = folder
-        return set(self._folders.values()) != watched
+                self._numbers[folder] = number
+        for folder in self._numbers.keys() - wanted:
+            number = self._numbers.pop(folder)
+            if number not in self._numbers.values():
+                _libc.inotify_rm_watch(self.fd, number)
+        return not known.issuperset(self._numbers.values())
 
     def recv(self) -> set[str]:
         """Takes all waiting events; returns the paths that are whole now.
@@ -77,8 +70,11 @@ class Watch:
                 at += _HEADER.size
                 name = os.fsdecode(data[at : at + length].rstrip(b"\0"))
                 at += length
-                folder = self._folders.get(number)
-                if mask & (_IGNORED | _DELETE_SELF | _MOVE_SELF):
-                    self._folders.pop(number, None)
-                elif folder is not None and mask & _WHOLE:
-                    whole.add(os.path.join(folder, name))
+                folders = [path for path, known in self._numbers.items() if known == number]
+                if mask & (_IGNORED | _SELF):
+                    for folder in folders:
+                        del self._numbers[folder]
+                    if mask & _MOVE_SELF:  # it goes on elsewhere, where it is none of ours
+                        _libc.inotify_rm_watch(self.fd, number)
+                elif mask & _WHOLE:
+                    whole.update(os.path.join(folder, name) for folder in folders)

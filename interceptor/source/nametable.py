@@ -12,9 +12,8 @@ from interceptor.errors import ConfigError, Problem
 from interceptor.mesh import nametable
 from interceptor.mesh.table import EMPTY, MeshTable, diff
 from interceptor.source.event import Event, Loaded, Rejected
+from interceptor.source.pending import Pending, Signature, signature
 from interceptor.source.watch import existing, follow
-
-Signature = tuple[int, int, int]  # time of change in ns, size, inode
 
 
 def load(mesh: config.Mesh) -> MeshTable:
@@ -49,32 +48,32 @@ class Page:
         self._path, self._clock = path, clock
         self._table = EMPTY
         self._read: Signature | None = None
-        self._seen: Signature | None = None
+        self._pending = Pending()
         self._problems: tuple[Problem, ...] = ()
         self._is_first = True
-        self.is_waiting = False
 
     def folders(self) -> set[str]:
         path = self._path.absolute()
         return {existing(path.parent), existing(self._path.resolve().parent)}
 
-    def look(self, whole: frozenset[str], settled: bool) -> list[Event]:
+    @property
+    def is_waiting(self) -> bool:
+        return len(self._pending) > 0
+
+    def look(self, whole: frozenset[str]) -> list[Event]:
         start = self._clock()
         try:
-            status = os.stat(self._path)
+            seen = signature(os.stat(self._path))
         except OSError as error:
             self._read = None
             return self._refuse((_unreadable(self._path, error),))
-        seen = (status.st_mtime_ns, status.st_size, status.st_ino)
-        before, self._seen = self._seen, seen
+        path = str(self._path.absolute())
         if seen == self._read:
-            return []
-        is_whole = str(self._path.absolute()) in whole
-        self.is_waiting = not (is_whole or (settled and (self._is_first or seen == before)))
-        if self.is_waiting:
-            return []
-        self._read = seen
-        return self._take(start)
+            self._pending.keep(set())
+        elif self._pending.is_over(path, seen, start, self._is_first or path in whole):
+            self._read = seen
+            return self._take(start)
+        return []
 
     def save(self) -> None:
         """Nothing: the name table brings its own addresses."""

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from interceptor.source.event import Event
 from interceptor.source.inotify import Watch
+from interceptor.source.pending import SETTLE_S
 
 _PATIENCE_S = 1.0  # between looks when nothing is heard: file systems without inotify
-_SETTLE_S = 0.05  # how long a file must be quiet whose end of writing was not heard of
 
 
 class Reader(Protocol):
@@ -21,16 +21,15 @@ class Reader(Protocol):
     def folders(self) -> Iterable[str]:
         """The folders whose events matter now."""
 
-    def look(self, whole: frozenset[str], settled: bool) -> list[Event]:
-        """Reads what has changed and is ready to be read; returns what to tell.
+    def look(self, whole: frozenset[str]) -> list[Event]:
+        """Reads what has changed and is not changing still; returns what to tell.
 
-        Ready is what is in ``whole``, and, if ``settled``, all that has not
-        changed since the last look.
+        The writers of the paths in ``whole`` are known to be done.
         """
 
     @property
     def is_waiting(self) -> bool:
-        """Whether something has changed that was not ready."""
+        """Whether something was left for later because it may be changing still."""
 
     def save(self) -> None:
         """Writes down what has to survive a restart; never raises."""
@@ -45,9 +44,9 @@ async def follow(reader: Reader) -> AsyncIterator[Event]:
     saving: asyncio.Task[None] | None = None
     try:
         watch.cover(await asyncio.to_thread(reader.folders))
-        whole, settled = frozenset[str](), True
+        whole = frozenset[str]()
         while True:
-            events = await asyncio.to_thread(reader.look, whole, settled)
+            events = await asyncio.to_thread(reader.look, whole)
             if events:
                 if saving is not None:
                     await saving
@@ -57,7 +56,8 @@ async def follow(reader: Reader) -> AsyncIterator[Event]:
             if watch.cover(await asyncio.to_thread(reader.folders)):
                 whole = frozenset()
                 continue  # something may have happened there before we watched it
-            settled = not await _rang(bell, _SETTLE_S if reader.is_waiting else _PATIENCE_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(bell.wait(), SETTLE_S if reader.is_waiting else _PATIENCE_S)
             bell.clear()
             whole = frozenset(watch.recv())
     finally:
@@ -65,12 +65,6 @@ async def follow(reader: Reader) -> AsyncIterator[Event]:
         watch.close()
         if saving is not None:
             await saving
-
-
-async def _rang(bell: asyncio.Event, timeout_s: float) -> bool:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(bell.wait(), timeout_s)
-    return bell.is_set()
 
 
 def existing(path: Path) -> str:
