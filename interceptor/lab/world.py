@@ -143,7 +143,7 @@ class Lab:
 
     def _build(self) -> None:
         world, switch = self.world, self.namespace(SWITCH)
-        command.run(["ip", "netns", "add", switch])
+        _add_namespace(switch)
         _batch(switch, description.render_switch(world))
         for host in world.hosts:
             namespace = self.namespace(host.name)
@@ -151,7 +151,7 @@ class Lab:
             etc = NETNS_ETC / namespace
             etc.mkdir(parents=True)
             (etc / "resolv.conf").write_text(description.render_resolv_conf(world))
-            command.run(["ip", "netns", "add", namespace])
+            _add_namespace(namespace)
             _batch(switch, description.render_cable(host, namespace))
             _batch(namespace, description.render_host(world, host))
 
@@ -191,6 +191,13 @@ def environment() -> dict[str, str]:
     """Ours, so that children import the very package that this process runs."""
     paths = [str(PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def _add_namespace(namespace: str) -> None:
+    """Without duplicate address detection: link-local addresses would change the routes later."""
+    command.run(["ip", "netns", "add", namespace])
+    setting = "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"
+    command.run(["ip", "netns", "exec", namespace, "sh", "-c", setting])
 
 
 def _batch(namespace: str, lines: str) -> None:
