@@ -65,14 +65,14 @@ class Agent:
         argv = ["env", f"PYTHONPATH={PACKAGE_ROOT}", *self.argv(*words)]
         return self.lab.run(self.host, argv, timeout_s=timeout_s, check=check)
 
-    def run_offline(self, *words: str, timeout_s: float = 30) -> command.Completed:
-        """A command of the agent as an unprivileged user on no host of the lab.
+    def run_unprivileged(self, *words: str, timeout_s: float = 30) -> command.Completed:
+        """A command of the agent as an unprivileged user on its host.
 
         It may read what root may, because a checkout often lies in somebody's
         closed home; it may do nothing else that nobody may not.
         """
         argv = [*UNPRIVILEGED, "env", f"PYTHONPATH={PACKAGE_ROOT}", *self.argv(*words)]
-        return command.run(argv, timeout_s=timeout_s)
+        return self.lab.run(self.host, argv, timeout_s=timeout_s)
 
     def read(self, *words: str) -> dict[str, object]:
         """The JSON object that a command prints. Raises LabFailed where it prints none."""

@@ -50,7 +50,10 @@ def _members(stage: Stage) -> Iterator[str]:
 
 def _calls(stage: Stage) -> Iterator[str]:
     for call in demo_call.CALLS:
-        yield from demo_call.run(stage.lab, {"vm": stage.vm, "vm2": stage.vm2}[call.host], call)
+        yield from demo_call.run({"vm": stage.vm, "vm2": stage.vm2}[call.host], call)
+    yield "what the sidecars logged of it:"
+    for each in (stage.vm, stage.vm2):
+        yield from (f"   {line}" for line in demo_call.logged(each, 0))
 
 
 def _clean(stage: Stage) -> Iterator[str]:
@@ -71,7 +74,7 @@ STEPS = (
     Step("80 % and 20 % by weight", lambda stage: demo_change.weights(stage.vm)),
     Step("an endpoint leaves under load", lambda stage: demo_change.removal(stage.vm)),
     Step("a wrong document is reported and changes nothing", lambda s: demo_change.wrong(s.vm)),
-    Step("names of others are left alone", lambda stage: demo_call.other(stage.lab, stage.vm)),
+    Step("names of others are left alone", lambda stage: demo_call.other(stage.vm)),
     Step("both agents stop, and leave nothing behind", _clean),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from ipaddress import ip_address
 
 from interceptor.errors import InterceptorError
 from interceptor.lab.agent import Agent
-from interceptor.lab.world import Lab
+from interceptor.lab.removal import wait_until
 
 
 class Deviation(InterceptorError):
@@ -84,7 +85,7 @@ def _addresses(agent: Agent, call: Call) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def run(lab: Lab, agent: Agent, call: Call) -> Iterator[str]:
+def run(agent: Agent, call: Call) -> Iterator[str]:
     """Make one call, and tell its way. Raises Deviation."""
     yield call.title
     addresses = _addresses(agent, call)
@@ -103,9 +104,9 @@ def run(lab: Lab, agent: Agent, call: Call) -> Iterator[str]:
     yield f"   endpoint  {heard}"
 
 
-def other(lab: Lab, agent: Agent) -> Iterator[str]:
+def other(agent: Agent) -> Iterator[str]:
     """A name of nobody in the mesh: asked of the upstream, and called without the sidecar."""
-    name = "www.corp.example"
+    name, lab = "www.corp.example", agent.lab
     resolved = agent.read("resolve", name)
     if resolved["verdict"] != "pass":
         raise Deviation(f"resolve {name} says {resolved['verdict']}")
@@ -123,3 +124,15 @@ def other(lab: Lab, agent: Agent) -> Iterator[str]:
         raise Deviation(f"explain says {fate['verdict']} for {name}")
     yield f"{name}: {more} queries at the upstream server, as the application sent them"
     yield f"10.77.0.61:80: {fate['verdict']}, rule {fate['rule']}: {fate['why']}"
+
+
+def logged(agent: Agent, since: int) -> Iterator[str]:
+    """What the sidecar of ``agent`` wrote of its calls, after the first ``since`` lines.
+
+    Envoy writes its log once a second.
+    """
+    wait_until(lambda: len(agent.access_log()) > since, f"the access log of {agent.host}", 5)
+    for line in agent.access_log()[since:]:
+        entry = json.loads(line)
+        way = f"{entry.get('upstream_cluster')} -> {entry.get('upstream_host')}"
+        yield f"{agent.host} {entry.get('direction')}: {entry.get('service')}: {way}"

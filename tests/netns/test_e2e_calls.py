@@ -29,7 +29,7 @@ def curl(agent: Agent, url: str, *words: str) -> str:
     "call", [c for c in demo_call.CALLS if c.host == "vm"], ids=lambda c: c.title
 )
 def test_a_call_by_name_is_explained_and_answered(member: Agent, call: Call) -> None:
-    told = list(demo_call.run(member.lab, member, call))
+    told = list(demo_call.run(member, call))
     assert "endpoint" in told[-1]
 
 
@@ -113,7 +113,7 @@ def test_a_service_of_one_vm_is_called_by_name_from_the_other_through_both_sidec
     vm, vm2 = both
     call = Call("vm", "mysql.vm.svc.cluster.local", 3306, family, ("mysql-vm2",), False)
     sent, received = len(vm.access_log()), len(vm2.access_log())
-    told = list(demo_call.run(vm.lab, vm, call))
+    told = list(demo_call.run(vm, call))
     # 127.0.0.6 is from where the inbound sidecar calls its application.
     assert told[-1].endswith("mysql-vm2 ready, you are 127.0.0.6")
     wait_until(lambda: len(vm.access_log()) > sent, "vm's access log")

@@ -39,7 +39,7 @@ except OSError:
 
 
 def explain(agent: Agent, target: str, *words: str) -> dict[str, object]:
-    done = agent.run_offline("explain", "tcp", target, "--json", *words)
+    done = agent.run_unprivileged("explain", "tcp", target, "--json", *words)
     return cast("dict[str, object]", json.loads(done.stdout))
 
 
@@ -91,7 +91,7 @@ def test_explain_by_name_tells_host_and_endpoints(member: Agent) -> None:
     ],
 )
 def test_resolve_offline_says_what_dig_then_gets(member: Agent, name: str, kind: str) -> None:
-    done = member.run_offline("resolve", name, "--type", kind, "--json")
+    done = member.run_unprivileged("resolve", name, "--type", kind, "--json")
     told = json.loads(done.stdout)
     assert told["verdict"] == "answer"
     argv = ["dig", "+short", "@10.77.0.53", name, kind]
@@ -100,5 +100,5 @@ def test_resolve_offline_says_what_dig_then_gets(member: Agent, name: str, kind:
 
 
 def test_resolve_says_of_anothers_name_that_it_passes(member: Agent) -> None:
-    done = member.run_offline("resolve", "www.corp.example", "--json")
+    done = member.run_unprivileged("resolve", "www.corp.example", "--json")
     assert json.loads(done.stdout)["verdict"] == "pass"
