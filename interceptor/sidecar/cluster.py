@@ -21,7 +21,7 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from interceptor.mesh.model import AppProtocol, Endpoint, Host, Kind, Port, Resolution
+from interceptor.mesh.model import Address, AppProtocol, Endpoint, Host, Kind, Port, Resolution
 from interceptor.sidecar import endpoint
 from interceptor.sidecar.resource import pack
 from interceptor.sidecar.setting import Settings
@@ -106,14 +106,16 @@ def inbound(name: str, settings: Settings) -> cluster_pb2.Cluster:
     """To the local application, from a source that the capture rules leave alone."""
     cluster = _plain(name, Discovery.ORIGINAL_DST, settings)
     bind = cluster.upstream_bind_config
-    bind.source_address.address = str(INBOUND_SOURCE4)
+    bind.source_address.CopyFrom(_any_port(INBOUND_SOURCE4))
     bind.freebind.value = True
     if settings.ipv6:
-        extra = bind.extra_source_addresses.add()
-        extra.address.CopyFrom(
-            address_pb2.SocketAddress(address=str(INBOUND_SOURCE6), port_value=0)
-        )
+        bind.extra_source_addresses.add().address.CopyFrom(_any_port(INBOUND_SOURCE6))
     return cluster
+
+
+def _any_port(address: Address) -> address_pb2.SocketAddress:
+    """Zero is said outright: Envoy refuses an address without a port."""
+    return address_pb2.SocketAddress(address=str(address), port_value=0)
 
 
 def _plain(name: str, discovery: Discovery, settings: Settings) -> cluster_pb2.Cluster:

@@ -33,8 +33,8 @@ NEVER = Duration()  # Envoy's way to say that a time limit does not apply
 # Only what has certainly not reached the application is tried again.
 RETRY_ON = "connect-failure,refused-stream,reset-before-request"
 
-# Where hosts share a listener, the access log's service is the virtual host's name.
-BY_ROUTE = "%VIRTUAL_HOST_NAME%"
+# Where hosts share a listener, the access log's service is the route's name.
+BY_ROUTE = "%ROUTE_NAME%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,7 @@ def _routes(vip: Vip, targets: Sequence[Target]) -> route_pb2.RouteConfiguration
 
 def _virtual_host(target: Target, domains: Sequence[str]) -> route_components_pb2.VirtualHost:
     route = route_components_pb2.Route(
+        name=target.host,
         match=route_components_pb2.RouteMatch(prefix="/"),
         route=route_components_pb2.RouteAction(
             cluster=target.cluster, timeout=NEVER, retry_policy=_RETRY

@@ -32,6 +32,10 @@ TERM_S = 3.0  # between SIGTERM and SIGKILL
 DRAIN_POLL_S = 0.1
 
 
+# Children that outlive us, held because Python complains of one that it forgets.
+_LEFT: list[command.Process] = []
+
+
 class State(enum.Enum):
     """How the sidecar is."""
 
@@ -98,6 +102,8 @@ class Sidecar:
     async def leave(self) -> None:
         """Stop watching. Envoy goes on, for the next daemon to adopt."""
         await self._unwatch()
+        if self._child is not None:
+            _LEFT.append(self._child)
         self._forget()
 
     async def stop(self, drain_s: float) -> None:

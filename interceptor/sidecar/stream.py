@@ -105,7 +105,7 @@ class Stream:
         if is_first:
             subscription.sent.update(request.initial_versions)
             subscription.wildcard = not request.subscribe and request.kind is not Kind.ENDPOINT
-            subscription.must_answer = subscription.wildcard
+            subscription.must_answer = subscription.wildcard and not request.initial_versions
             subscription.is_answered = bool(request.initial_versions)
         for name in request.unsubscribe:
             self._unsubscribe(subscription, name)

@@ -138,7 +138,7 @@ class Loop:
             entered.set()
             self.loop.run_forever()
 
-        self.thread = threading.Thread(target=run)
+        self.thread = threading.Thread(target=run, daemon=True)
         self.thread.start()
         assert entered.wait(5)
 
@@ -166,12 +166,12 @@ class World:
 
     def __init__(self, net: Net, run_dir: Path, extra: str = "") -> None:
         self.net = net
-        self.loop = Loop(net.vm)
         self.run_dir = run_dir
         self.config: Config = parse(
             f"agent: {{run_dir: {run_dir}}}\nnode: {{namespace: shop}}\n"
-            f"sidecar: {{concurrency: 2, connect_timeout_ms: 500}}\n{extra}"
+            f"sidecar:\n  concurrency: 2\n  connect_timeout_ms: 500\n{extra}"
         )
+        self.loop = Loop(net.vm)
         own = (ip_address(VM4), ip_address(VM6))
         self.settings = setting.choose(self.config, own)
         self.files = launch.files(run_dir)
@@ -268,6 +268,9 @@ class World:
             return socket.create_connection((address, port), timeout_s)
 
         return self.loop.call(make)
+
+    def stats(self, pattern: str) -> dict[str, int]:
+        return self.loop.call(self.admin.stats, pattern)
 
     def access_log(self, wait_for: str, timeout_s: float = 5) -> list[dict[str, Any]]:
         """The lines of the access log that hold ``wait_for``, once there are any."""

@@ -1,0 +1,80 @@
+"""The managed sidecar as one thing: its configuration server, its resources, its process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from interceptor.config import Config
+from interceptor.errors import InterceptorError
+from interceptor.mesh.table import Difference, MeshTable
+from interceptor.sidecar import binary, bootstrap, folder, launch, resources
+from interceptor.sidecar.admin import Admin
+from interceptor.sidecar.ads import Server
+from interceptor.sidecar.process import Sidecar, State
+from interceptor.sidecar.setting import Settings, access_log_path
+
+LIVE_S = 30.0  # a start on a small VM, with a large mesh
+SLICE = 200  # hosts between two looks at other work
+
+
+class Managed:
+    """Open it with a table, follow the differences, close it. One event loop."""
+
+    def __init__(
+        self, config: Config, settings: Settings, on_state: Callable[[State], None]
+    ) -> None:
+        self._config = config
+        self._files = launch.files(config.agent.run_dir)
+        self._snapshot = resources.empty(settings)
+        self.server = Server(self._files.socket, config.sidecar.gid)
+        self.admin = Admin(config.sidecar.admin_port)
+        place = bootstrap.Place(
+            name=config.node.name or socket.gethostname().partition(".")[0],
+            addresses=settings.own_addresses,
+            socket=str(self._files.socket),
+            ipv6=settings.ipv6,
+        )
+        program = binary.find(config.sidecar.binary)
+        text = bootstrap.build(config, place)
+        self._wanted = launch.build(config, program, binary.stamp(program), text)
+        log_path = access_log_path(config)
+        self._log_path = log_path
+        self.process = Sidecar(self._wanted, self._files, self.admin, on_state, log_path)
+
+    async def open(self, table: MeshTable) -> None:
+        """Serve the table and have Envoy live. Raises InterceptorError when it is not in time."""
+        folder.prepare(self._wanted, self._files, self._log_path)
+        await self.follow(Difference(tuple(table.hosts.values())))
+        await self.server.open()
+        await self.process.start()
+        if not await self.process.wait_live(LIVE_S):
+            last = folder.tail(self._files.log) or "it logged nothing"
+            raise InterceptorError(
+                f"envoy is not live after {LIVE_S:g} s; the end of {self._files.log}: {last}"
+            )
+
+    async def follow(self, difference: Difference) -> None:
+        """Bring Envoy's configuration up to date; the loop stays awake meanwhile."""
+        for part in resources.parts(difference, SLICE):
+            self._snapshot, change = resources.update(self._snapshot, part)
+            if change:
+                self.server.set(self._snapshot.resources, change)
+            await asyncio.sleep(0)
+
+    @property
+    def conflicts(self) -> list[str]:
+        """Hosts that lost an address and port to another, a sentence each."""
+        return [str(item) for found in self._snapshot.conflicts.values() for item in found]
+
+    async def reopen_logs(self) -> None:
+        await asyncio.to_thread(self.admin.reopen_logs)
+
+    async def close(self, drain_s: float | None) -> None:
+        """End Envoy after at most ``drain_s``; None: it goes on, for the next daemon."""
+        if drain_s is None:
+            await self.process.leave()
+        else:
+            await self.process.stop(drain_s)
+        await self.server.close()
