@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from interceptor import assembly
+from interceptor import assembly, inquiry
 from interceptor.cli import option
 from interceptor.config import Config
 from interceptor.debug.explain import Explanation
@@ -70,8 +70,8 @@ def explain(
 
     HOST is a name or an address (IPv6 in brackets).
     """
-    question = assembly.Question(proto, target, uid, gid, interface or "", source or "")
-    found = assembly.explain(config, question)
+    question = inquiry.Question(proto, target, uid, gid, interface or "", source or "")
+    found = inquiry.explain(config, question)
     if as_json:
         print(json.dumps(dataclasses.asdict(found), indent=2))
     else:

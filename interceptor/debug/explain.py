@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from interceptor.capture.plan import Decision, Flow, Verdict
+from interceptor.capture.plan import Decision, Flow, Hook, Verdict
 from interceptor.mesh.model import Endpoint, Host, Port
 
 
@@ -50,11 +50,14 @@ def join(address: object, port: int) -> str:
 
 
 def find(hosts: Iterable[Host], flow: Flow) -> tuple[Host, Port | None] | None:
-    """The host that is called by the flow's destination. One that has the very port wins,
-    then a Service over a ServiceEntry (which merge in the table), then the first."""
+    """The host that is called by the flow's destination, or is offered there where the flow
+    arrives. One that has the very port wins, then the first by address, then by network."""
     best: tuple[Host, Port | None] | None = None
     for host in hosts:
-        if flow.destination in host.addresses:
+        if flow.hook is Hook.PREROUTING:
+            if (port := _offered(host, flow)) is not None:
+                return host, port
+        elif flow.destination in host.addresses:
             port = next((port for port in host.ports if port.number == flow.port), None)
             if port is not None:
                 return host, port
@@ -63,6 +66,16 @@ def find(hosts: Iterable[Host], flow: Flow) -> tuple[Host, Port | None] | None:
             port = next((port for port in host.ports if port.number == flow.port), None)
             best = (host, port)
     return best
+
+
+def _offered(host: Host, flow: Flow) -> Port | None:
+    """The port of the host that this very flow arrives at as one of its endpoints."""
+    for endpoint in host.endpoints:
+        if endpoint.address == flow.destination:
+            for port in host.ports:
+                if endpoint.port(port) == flow.port:
+                    return port
+    return None
 
 
 def _destination(decision: Decision, flow: Flow, ports: Ports) -> str:
@@ -100,8 +113,10 @@ def explain(
     name: str = "",
     answer: tuple[str, ...] = (),
     rule_text: tuple[str, ...] = (),
+    unknown: str = "passthrough",
 ) -> Explanation:
-    """``called`` is the host and port that the destination belongs to, where the mesh knows."""
+    """``called`` is the host and port that the destination belongs to, where the mesh knows;
+    ``unknown`` what the sidecar does with a captured destination that it does not."""
     host, port = called if called is not None else (None, None)
     cluster = ""
     backends: tuple[dict[str, object], ...] = ()
@@ -110,7 +125,7 @@ def explain(
             cluster = f"outbound|{port.number}||{host.name}"
         backends = tuple(_backend(endpoint, port) for endpoint in host.endpoints)
     elif decision.verdict is Verdict.OUTBOUND:
-        cluster = "PassthroughCluster"
+        cluster = "PassthroughCluster" if unknown == "passthrough" else "BlackHoleCluster"
     return Explanation(
         verdict=decision.verdict.value,
         to=_destination(decision, flow, ports),

@@ -14,12 +14,14 @@ class Loaded:
 
     ``difference`` is against the table of the Loaded before (against the empty
     one for the first), and is empty where only a problem went away.
-    ``elapsed_s`` counts from noticing the change.
+    ``elapsed_s`` counts from noticing the change. ``problems`` are those that
+    still stand, in files whose last good state is part of the table.
     """
 
     table: MeshTable
     difference: Difference
     elapsed_s: float
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,8 +91,7 @@ class Shelf:
         seen, missing = self._observe()
         changed = {path for path in seen if seen[path] != self._read.get(path)}
         # What a missing file or folder has said holds until it is there again.
-        kept = tuple(missing)
-        gone = {path for path in self._read if path not in seen and not path.startswith(kept)}
+        gone = {path for path in self._read if path not in seen and not _is_below(path, missing)}
         self._pending.keep(changed | gone)
         ready = [
             path
@@ -164,9 +163,13 @@ class Shelf:
         if is_news or self._is_first or is_mended:
             table, difference = self._inventory.build()
             if difference or self._is_first or is_mended:
-                events.append(Loaded(table, difference, self._clock() - start))
+                events.append(Loaded(table, difference, self._clock() - start, flat))
         self._is_first = False
         return events
+
+
+def _is_below(path: str, folders: Iterable[str]) -> bool:
+    return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
 
 
 def _report(path: str, ignored: tuple[str, ...]) -> None:

@@ -1,0 +1,220 @@
+"""From a configuration to each value that the daemon and the offline commands share.
+
+Nothing here runs for long or keeps anything open. What it reads of the host can
+be read without root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+
+from interceptor.capture import backend, clean, fact, joined, plan, step
+from interceptor.capture import rule as rules
+from interceptor.capture.backend import Choice
+from interceptor.capture.joined import Joined
+from interceptor.capture.journal import NAME as JOURNAL_NAME
+from interceptor.capture.journal import Journal
+from interceptor.capture.plan import Place, Plan
+from interceptor.config import Config
+from interceptor.errors import InterceptorError, Unsupported
+from interceptor.host import lock, resolver
+from interceptor.mesh.answer import Answers
+from interceptor.mesh.model import Locale
+from interceptor.mesh.table import MeshTable
+from interceptor.sidecar import launch, pid
+from interceptor.source import files, nametable
+from interceptor.source.event import Event
+
+TELL_BYTES = 30_000  # a diff that is longer is cut
+
+
+ISTIOD = Unsupported("mesh.source istiod", "a later version; files and nametable work today")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that `plan` prints and `apply` installs."""
+
+    config: Config
+    plan: Plan
+    choice: Choice
+    backend: Joined
+
+
+def load_table(config: Config) -> MeshTable:
+    """The mesh table of the configured source, now. Raises ConfigError with every problem."""
+    if config.mesh.source == "files":
+        return files.load(config.mesh, config.node)
+    if config.mesh.source == "nametable":
+        return nametable.load(config.mesh)
+    raise ISTIOD
+
+
+def open_source(config: Config) -> AsyncIterator[Event]:
+    """The stream of mesh tables of the configured source."""
+    if config.mesh.source == "files":
+        return files.watch(config.mesh, config.node)
+    if config.mesh.source == "nametable":
+        return nametable.watch(config.mesh)
+    raise ISTIOD
+
+
+def locale(config: Config) -> Locale:
+    """From where this VM looks at the mesh."""
+    search = config.dns.search
+    if search is None:
+        search = resolver.observe_search(config.dns.resolv_conf)
+    return Locale(
+        namespace=config.node.namespace,
+        domain=config.node.domain,
+        search=search,
+        own_zones=tuple(zone.strip(".").lower() for zone in config.dns.own_zones),
+        ttl_s=config.dns.ttl_s,
+    )
+
+
+def answers(config: Config, table: MeshTable) -> Answers:
+    """The answer table, which can tell where a host comes from."""
+
+    def describe(name: str) -> str:
+        host = table.hosts.get(name)
+        return host.origin if host is not None else ""
+
+    return Answers.build(table.hosts.values(), locale(config), describe)
+
+
+def places(table: MeshTable) -> tuple[Place, ...]:
+    """What capture has to cover: every address that some host is called by, and CIDRs."""
+    networks = (network for host in table.hosts.values() for network in host.networks)
+    return (*table.addresses(), *networks)
+
+
+def prepare(config: Config) -> Prepared:
+    """The plan for this host and the back end for it. Nothing is touched."""
+    table = load_table(config)
+    built = plan.build(config, fact.facts(config), places(table))
+    choice = choose(config)
+    return Prepared(config, built, choice, open_backend(config, choice))
+
+
+def choose(config: Config) -> Choice:
+    """The back ends that this host supports. Raises Unsupported."""
+    return backend.choose(config.capture.backend, config.dns.backend, fact.support())
+
+
+def open_backend(config: Config, choice: Choice) -> Joined:
+    """The back end with its journal; nothing is touched yet."""
+    return joined.build(choice, Journal(config.agent.run_dir / JOURNAL_NAME))
+
+
+def render(prepared: Prepared, *, as_json: bool) -> str:
+    """The steps of the plan, as text that a shell reads or as JSON."""
+    steps = prepared.backend.render(prepared.plan)
+    if as_json:
+        tree = {
+            "backend": prepared.backend.name,
+            "why": list(prepared.choice.why),
+            "rules": [_rule_tree(rule) for rule in prepared.plan.rules],
+            "steps": [step.json(item) for item in steps],
+        }
+        return json.dumps(tree, indent=2)
+    head = [f"# {line}" for line in prepared.choice.why]
+    head += [f"# rule {rule.number}: {rules.describe(rule)}" for rule in prepared.plan.rules]
+    return "\n".join([*head, "", step.text(steps)]).rstrip()
+
+
+def _rule_tree(rule: rules.Rule) -> dict[str, object]:
+    return {
+        "number": rule.number,
+        "verdict": rule.verdict.value,
+        "why": rule.why,
+        "match": rules.describe(rule),
+    }
+
+
+def compare(prepared: Prepared, *, as_json: bool) -> tuple[str, bool]:
+    """How the host differs from the plan, and whether it does."""
+    observed = prepared.backend.observe()
+    expected = prepared.backend.expected(prepared.plan)
+    lines = list(
+        unified_diff(observed.splitlines(), expected.splitlines(), "host", "plan", lineterm="")
+    )
+    text = "\n".join(lines)[:TELL_BYTES]
+    if as_json:
+        return json.dumps({"differs": bool(lines), "diff": lines}, indent=2), bool(lines)
+    return text or "the host is as the plan says", bool(lines)
+
+
+def apply(prepared: Prepared) -> None:
+    """Install the plan."""
+    prepared.backend.apply(prepared.plan)
+
+
+SIDECAR_END_S = 3.0  # between SIGTERM and SIGKILL
+
+
+def clean_host(config: Config) -> list[str]:
+    """Remove everything of ours from a cold start. Returns a line for each thing done.
+
+    Raises InterceptorError while a daemon runs: it would put everything back.
+    """
+    run_dir = config.agent.run_dir
+    holder = lock.holder(run_dir / lock.NAME)
+    if holder:
+        raise InterceptorError(f"the daemon runs (pid {holder}): end it, and it cleans by itself")
+    was = clean.observe()
+    clean.revert(Journal(run_dir / JOURNAL_NAME))
+    lines = [f"removed: {line}" for line in _headlines(was)]
+    if end_sidecar(run_dir):
+        lines.append("ended the managed envoy")
+    lines += [f"removed {path}" for path in _sweep(run_dir)]
+    return lines or ["nothing of ours was on this host"]
+
+
+def _headlines(observed: str) -> list[str]:
+    """One line for each family of rules or route of ours."""
+    count = len(observed.splitlines())
+    return [f"{count} lines of rules, sets and routes"] if count else []
+
+
+def end_sidecar(run_dir: Path) -> bool:
+    """End a managed Envoy that no daemon looks after. Whether there was one."""
+    place = launch.files(run_dir).record
+    record = pid.read_record(place)
+    pidfd = pid.open_pidfd(record) if record is not None else -1
+    if pidfd < 0:
+        return False
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            pid.send_signal(pidfd, number)
+            if select.select([pidfd], [], [], SIDECAR_END_S)[0]:
+                break
+    finally:
+        os.close(pidfd)
+    place.unlink(missing_ok=True)
+    return True
+
+
+def _sweep(run_dir: Path) -> list[Path]:
+    """Remove what daemons leave in the run directory, and the directory once it is empty."""
+    places_of = launch.files(run_dir)
+    names = ("control.sock", "lock", JOURNAL_NAME, places_of.record.name, places_of.log.name)
+    removed = []
+    for path in (*(run_dir / name for name in names), places_of.bootstrap, places_of.socket):
+        if path.exists():
+            path.unlink()
+            removed.append(path)
+    for folder in (places_of.folder, run_dir):
+        try:
+            folder.rmdir()
+        except OSError:
+            continue
+        removed.append(folder)
+    return removed

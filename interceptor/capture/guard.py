@@ -1,0 +1,152 @@
+"""The installed plan and the host held together: apply, follow, put back.
+
+The only place that calls a back end while the daemon runs. Back ends block, so
+each call is made in a thread, one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
+from ipaddress import ip_network
+from time import monotonic
+
+from interceptor.capture.joined import Joined
+from interceptor.capture.plan import Place, Plan, Plane
+from interceptor.errors import CommandFailed
+from interceptor.host import netlink, wait
+from interceptor.mesh.model import Host
+from interceptor.mesh.table import Difference
+
+log = logging.getLogger(__name__)
+
+SETTLE_S = 0.2  # a firewall that reloads makes many changes at once
+BACK_OFF_S = (0.0, 0.0, 0.0, 5.0, 30.0)  # before each further repair of a fight; the last stays
+CALM_S = 60.0  # without a repair so long, the next is the first again
+
+
+class Coverage:
+    """The mesh's addresses outside of the networks that are captured anyway, counted.
+
+    With the VIP ranges captured as a whole this is small, however large the mesh.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._spans = [
+            (network.version, int(network.network_address), int(network.broadcast_address))
+            for network in plan.fixed
+        ]
+        self._counts: Counter[Place] = Counter()
+
+    def add(self, hosts: Iterable[Host]) -> None:
+        for host in hosts:
+            self._counts.update(self._uncovered(host))
+
+    def follow(self, difference: Difference) -> bool:
+        """Whether the places changed."""
+        before = set(self._counts)
+        for host in difference.before:
+            self._counts.subtract(self._uncovered(host))
+        self.add(difference.upserted)
+        for place in [place for place, count in self._counts.items() if count <= 0]:
+            del self._counts[place]
+        return before != set(self._counts)
+
+    def places(self) -> tuple[Place, ...]:
+        return tuple(self._counts)
+
+    def _uncovered(self, host: Host) -> list[Place]:
+        every: tuple[Place, ...] = (*host.addresses, *host.networks)
+        return [place for place in every if not self._covers(place)]
+
+    def _covers(self, place: Place) -> bool:
+        network = ip_network(place)
+        first, last = int(network.network_address), int(network.broadcast_address)
+        return any(
+            network.version == version and low <= first and last <= high
+            for version, low, high in self._spans
+        )
+
+
+class Guard:
+    """One back end and the plan that is in force."""
+
+    def __init__(self, backend: Joined) -> None:
+        self.backend = backend
+        self.plan: Plan | None = None
+        self.repairs: Counter[str] = Counter()
+        self.drift = False
+        self._lock = asyncio.Lock()
+        self._recent: list[float] = []
+
+    async def install(self, plan: Plan) -> None:
+        """Make the host follow ``plan``."""
+        async with self._lock:
+            await asyncio.to_thread(self.backend.apply, plan)
+            self.plan = plan
+
+    async def update(self, places: Iterable[Place]) -> None:
+        """Exchange the mesh's addresses, in place."""
+        every = tuple(places)
+        async with self._lock:
+            if self.plan is not None and Plane.TCP in self.plan.planes:
+                self.plan = self.plan.exchange(every)
+                await asyncio.to_thread(self.backend.update, every)
+
+    async def release(self) -> None:
+        """Capture nothing new; what is open goes on."""
+        if self.plan is not None:
+            await self.install(self.plan.released())
+
+    async def remove(self) -> None:
+        """Take everything off the host."""
+        async with self._lock:
+            await asyncio.to_thread(self.backend.revert)
+            self.plan = None
+
+    async def follow(self) -> None:
+        """Put back what others remove, until cancelled. Backs off where somebody insists."""
+        descriptor = await asyncio.to_thread(self.backend.events)
+        if descriptor is None:
+            return
+        try:
+            while True:
+                await wait.readable(descriptor)
+                await asyncio.sleep(SETTLE_S)
+                netlink.drain(descriptor)
+                if await self._differs():
+                    await self._repair()
+                    netlink.drain(descriptor)  # our own changes are no news
+        finally:
+            os.close(descriptor)
+
+    async def _differs(self) -> bool:
+        async with self._lock:
+            if self.plan is None:
+                return False
+            observed = await asyncio.to_thread(self.backend.observe)
+            self.drift = observed != self.backend.expected(self.plan)
+            return self.drift
+
+    async def _repair(self) -> None:
+        now = monotonic()
+        self._recent = [when for when in self._recent if now - when < CALM_S]
+        pause_s = BACK_OFF_S[min(len(self._recent), len(BACK_OFF_S) - 1)]
+        self._recent.append(now)
+        if pause_s:
+            log.warning("our rules are removed again and again; next repair in %g s", pause_s)
+            await asyncio.sleep(pause_s)
+        async with self._lock:
+            if self.plan is None:
+                return
+            try:
+                await asyncio.to_thread(self.backend.apply, self.plan)
+            except CommandFailed as error:
+                log.error("rules could not be put back: %s", error)
+                return
+        self.drift = False
+        self.repairs["rules"] += 1
+        log.warning("rules were changed by somebody else and are put back")

@@ -1,0 +1,304 @@
+"""The daemon: the only place that wires objects and runs the loop.
+
+It starts from the inside out (table, DNS worker, sidecar, then rules), so that
+nothing is captured before somebody is there to take it, and stops the other way
+round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine, Iterable
+from time import monotonic
+
+import structlog
+
+from interceptor import assembly, report
+from interceptor.capture import fact, plan
+from interceptor.capture.backend import Choice
+from interceptor.capture.guard import Coverage, Guard
+from interceptor.capture.plan import Facts, Plan
+from interceptor.config import Config
+from interceptor.debug import http, metrics
+from interceptor.debug.control import SOCKET_NAME
+from interceptor.debug.http import Listeners, Pages
+from interceptor.debug.log import open_log
+from interceptor.dns.frame import Settings as WorkerSettings
+from interceptor.dns.plane import Plane
+from interceptor.errors import Problem
+from interceptor.host import netlink, notify, wait
+from interceptor.host.lock import NAME as LOCK_NAME
+from interceptor.host.lock import Lock
+from interceptor.mesh.model import Host, Locale
+from interceptor.mesh.table import EMPTY, MeshTable
+from interceptor.sidecar import setting
+from interceptor.sidecar.managed import Managed
+from interceptor.sidecar.pid import is_listening
+from interceptor.sidecar.process import State
+from interceptor.source.event import Event, Loaded
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 1.0  # how often resolv.conf is looked at
+SETTLE_S = 0.3  # links, addresses and routes change in swarms
+
+
+class Daemon:
+    """One run of the agent. Its attributes are what `report` reads."""
+
+    def __init__(self, config: Config, facts: Facts, choice: Choice) -> None:
+        self.config = config
+        self.facts = facts
+        self.choice = choice
+        self.guard = Guard(assembly.open_backend(config, choice))
+        self.plane: Plane | None = None
+        self.sidecar: Managed | None = None
+        self.table: MeshTable = EMPTY
+        self.has_table = False
+        self.problems: tuple[Problem, ...] = ()
+        self.rejected = 0
+        self.began_s = self.loaded_s = monotonic()
+        self.load_s = 0.0
+        self.confirmed = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self._locale = assembly.locale(config)
+        self._coverage = Coverage(self._plan())
+        self._listeners: Listeners | None = None
+        self._failed = False
+        self._told = asyncio.Event()
+
+    async def run(self, confirm_s: float | None) -> int:
+        """From nothing to a clean stop. Returns the exit code."""
+        try:
+            source = asyncio.create_task(self._follow_source(), name="source")
+            await self._first_table(source)
+            await self._start()
+            await self._serve(source, confirm_s)
+        except BaseException:
+            self._failed = True
+            raise
+        finally:
+            await self._stop()
+        return 1 if self._failed else 0
+
+    async def _first_table(self, source: asyncio.Task[None]) -> None:
+        """Wait for what the source says first. A table that is refused as a whole is none,
+        and the daemon runs without, until its input is mended."""
+        told = asyncio.create_task(self._told.wait())
+        await asyncio.wait({told, source}, return_when=asyncio.FIRST_COMPLETED)
+        if source.done():
+            told.cancel()
+            source.result()
+        for _ in range(20):
+            if self.has_table:
+                return
+            await asyncio.sleep(0.05)
+
+    async def _start(self) -> None:
+        """Everything that takes what the rules will send, then the rules."""
+        config = self.config
+        self._listeners = await http.serve(
+            self._pages(), config.agent.listen, config.agent.run_dir / SOCKET_NAME
+        )
+        if config.dns.enabled:
+            dns = config.dns
+            settings = WorkerSettings(
+                dns.queue, dns.queue_length, dns.tcp_port, config.capture.mark
+            )
+            self.plane = Plane(settings, self._view, log.warning)
+            await self.plane.open()
+        if config.sidecar.mode == "managed":
+            settings_of = setting.choose(config, self.facts.own_addresses, ipv6=self.facts.has_ipv6)
+            self.sidecar = Managed(config, settings_of, self._on_sidecar)
+            await self.sidecar.open(self.table)
+        elif config.sidecar.mode == "external" and config.capture.enabled:
+            port = config.sidecar.outbound_port
+            if not is_listening(port):
+                log.warning("no sidecar listens", port=port, captured="connections are refused")
+        await self.guard.install(self._plan())
+        for line in self.choice.why:
+            log.info(line)
+        notify.send("READY=1")
+        log.info("ready", hosts=len(self.table), took_s=round(monotonic() - self.began_s, 2))
+
+    async def _serve(self, source: asyncio.Task[None], confirm_s: float | None) -> None:
+        """Follow everything until told to stop."""
+        watchers = [
+            source,
+            asyncio.create_task(self.guard.follow(), name="rules"),
+            asyncio.create_task(self._follow_resolver(), name="resolver"),
+            asyncio.create_task(self._follow_links(), name="links"),
+        ]
+        if confirm_s is not None:
+            watchers.append(asyncio.create_task(self._await_confirmation(confirm_s)))
+        stopped = asyncio.create_task(self.stopping.wait())
+        try:
+            waiting = {stopped, *watchers}
+            while not stopped.done():
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in (*watchers, stopped):
+                task.cancel()
+            await asyncio.gather(*watchers, stopped, return_exceptions=True)
+
+    async def _stop(self) -> None:
+        """Take back what `_start` did, as ``agent.on_exit`` says. Never raises half-way."""
+        notify.send("STOPPING=1")
+        log.info("stopping", on_exit=self.config.agent.on_exit)
+        keep = self.config.agent.on_exit == "keep" and not self._failed
+        drain_s = self.config.agent.drain_s
+        steps: list[Coroutine[object, object, object]] = []
+        if not keep:
+            steps.append(self.guard.release())
+        if self.sidecar is not None:
+            steps.append(self.sidecar.close(None if keep else drain_s))
+        elif not keep and self.config.sidecar.mode == "external":
+            steps.append(wait.drained(self.config.sidecar.outbound_port, drain_s))
+        if not keep:
+            steps.append(self.guard.remove())
+        if self.plane is not None:
+            steps.append(self.plane.close())
+        if self._listeners is not None:
+            steps.append(self._listeners.close())
+        for step in steps:
+            try:
+                await step
+            except Exception:
+                log.exception("a step of the stop failed; `interceptor clean` does the rest")
+                self._failed = True
+
+    # --- what changes
+
+    async def _adopt(self, event: Event) -> None:
+        """Take a new table, or note why there is none."""
+        if not isinstance(event, Loaded):
+            self.problems = event.problems
+            self.rejected += 1
+            for problem in event.problems:
+                log.error("document refused; its last good state stays", problem=str(problem))
+            return
+        self.problems = event.problems
+        first, self.has_table = not self.has_table, True
+        self.table = event.table
+        self.loaded_s, self.load_s = monotonic(), event.elapsed_s
+        for warning in event.table.warnings if first else ():
+            log.warning("table", warning=str(warning))
+        log.info("table", hosts=len(event.table), took_s=round(event.elapsed_s, 3))
+        moved = self._coverage.follow(event.difference)
+        if self.sidecar is not None:
+            await self.sidecar.follow(event.difference)
+        if moved:
+            await self.guard.update(self._coverage.places())
+        if self.plane is not None:
+            await self.plane.send(event.difference)
+
+    async def _follow_source(self) -> None:
+        async for event in assembly.open_source(self.config):
+            await self._adopt(event)
+            self._told.set()
+
+    async def _follow_resolver(self) -> None:
+        """resolv.conf: its search list changes names, its servers may change the plan.
+
+        Looked at rather than watched: it may be a link to a file in a folder
+        that does not exist yet.
+        """
+        path = self.config.dns.resolv_conf
+        seen = wait.stamp(path)
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if (now := wait.stamp(path)) != seen:
+                seen = now
+                log.info("resolv.conf has changed", path=str(path))
+                self._locale = assembly.locale(self.config)
+                if self.plane is not None:
+                    await self.plane.load()
+                await self._renew()
+
+    async def _follow_links(self) -> None:
+        """Addresses and routes decide what is local and which VIP range needs a route."""
+        events = netlink.open_links()
+        with events:
+            while True:
+                await wait.readable(events.fileno())
+                await asyncio.sleep(SETTLE_S)
+                netlink.drain(events.fileno())
+                await self._renew()
+
+    async def _renew(self) -> None:
+        """The plan for the host as it is now, where that is another one."""
+        facts = await asyncio.to_thread(fact.facts, self.config)
+        if facts != self.facts:
+            self.facts = facts
+            log.info("the host has changed; the plan follows")
+            await self.guard.install(self._plan())
+
+    def _on_sidecar(self, state: State) -> None:
+        log.info("sidecar", state=state.value)
+        if self.config.agent.on_sidecar_loss == "bypass" and self.guard.plan is not None:
+            asyncio.get_running_loop().create_task(self._bypass(state is not State.LIVE))
+
+    async def _bypass(self, away: bool) -> None:
+        """on_sidecar_loss: bypass. While Envoy is away nothing is sent to it."""
+        if not self.stopping.is_set():
+            built = self._plan()
+            await self.guard.install(built.only(plan.Plane.DNS) if away else built)
+
+    async def _await_confirmation(self, limit_s: float) -> None:
+        """--confirm: all is taken back unless somebody says in time that it works."""
+        if sys.stdin.isatty():
+            asyncio.get_running_loop().add_reader(sys.stdin, self.confirmed.set)
+            print(f"press Enter within {limit_s:g} s to keep the capture", file=sys.stderr)
+        try:
+            async with asyncio.timeout(limit_s):
+                await self.confirmed.wait()
+            log.info("confirmed")
+        except TimeoutError:
+            log.error("not confirmed in time; everything is taken back", limit_s=limit_s)
+            self._failed = True
+            self.stopping.set()
+
+    # --- views
+
+    def _plan(self) -> Plan:
+        built = plan.build(self.config, self.facts)
+        coverage = getattr(self, "_coverage", None)
+        return built.exchange(coverage.places()) if coverage is not None else built
+
+    def _view(self) -> tuple[Locale, Iterable[Host]]:
+        return self._locale, self.table.hosts.values()
+
+    def _confirm(self) -> bool:
+        waited = not self.confirmed.is_set()
+        self.confirmed.set()
+        return waited
+
+    def _pages(self) -> Pages:
+        return Pages(
+            ready=lambda: report.ready(self),
+            metrics=lambda: metrics.render(report.snapshot(self)),
+            status=lambda: report.status(self),
+            name_table=lambda: report.name_table(self),
+            confirm=self._confirm,
+        )
+
+
+async def _run(config: Config, confirm_s: float | None) -> int:
+    choice = await asyncio.to_thread(assembly.choose, config)
+    facts = await asyncio.to_thread(fact.facts, config)
+    daemon = Daemon(config, facts, choice)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stopping.set)
+    return await daemon.run(confirm_s)
+
+
+def run(config: Config, confirm_s: float | None = None) -> int:
+    """Run until SIGTERM or SIGINT. Returns the exit code; raises before anything is installed."""
+    open_log(config.log.level, config.log.format)
+    with Lock(config.agent.run_dir / LOCK_NAME):
+        return asyncio.run(_run(config, confirm_s))

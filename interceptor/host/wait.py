@@ -1,0 +1,56 @@
+"""Waiting for the host inside an event loop: descriptors, connections, files that change."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+DRAIN_POLL_S = 0.1
+ESTABLISHED = "01"  # include/net/tcp_states.h
+
+
+async def readable(descriptor: int) -> None:
+    """Until a descriptor can be read."""
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+    loop.add_reader(descriptor, woken.set)
+    try:
+        await woken.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def has_connections(port: int) -> bool:
+    """Whether a connection to a local port is open: /proc/net/tcp{,6} (proc(5))."""
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = Path(f"/proc/self/net/{name}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == ESTABLISHED and int(fields[1].rpartition(":")[2], 16) == port:
+                return True
+    return False
+
+
+async def drained(port: int, limit_s: float) -> bool:
+    """Until no connection to a local port is open, at most ``limit_s``: without its nat
+    chain a captured connection would hang. Whether none is left."""
+    for _ in range(max(1, round(limit_s / DRAIN_POLL_S))):
+        if not has_connections(port):
+            return True
+        await asyncio.sleep(DRAIN_POLL_S)
+    return False
+
+
+Stamp = tuple[int, int, int, int] | None
+
+
+def stamp(path: Path) -> Stamp:
+    """What changes when a file is written or exchanged, links followed; None without one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)

@@ -1,0 +1,149 @@
+"""What the daemon tells of itself: the status tree, and the figures for a scrape."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import interceptor
+from interceptor.capture.plan import Plane
+from interceptor.debug.metrics import Snapshot
+from interceptor.mesh import export
+from interceptor.sidecar.process import State
+
+if TYPE_CHECKING:
+    from interceptor.daemon import Daemon
+
+
+def ready(daemon: Daemon) -> tuple[bool, str]:
+    """Whether rules and table are in, and what is missing."""
+    missing = []
+    if daemon.guard.plan is None:
+        missing.append("rules are not installed")
+    if not daemon.has_table:
+        missing.append("no table has been loaded")
+    if daemon.plane is not None and not daemon.plane.is_alive:
+        missing.append("the DNS worker is away")
+    if daemon.sidecar is not None and daemon.sidecar.process.state is not State.LIVE:
+        missing.append(f"the sidecar is {daemon.sidecar.process.state.value}")
+    return not missing, "; ".join(missing) or "ready"
+
+
+def status(daemon: Daemon) -> dict[str, object]:
+    """The tree that `interceptor status --json` prints."""
+    is_ready, why = ready(daemon)
+    table = daemon.table
+    tree: dict[str, object] = {
+        "ready": is_ready,
+        "why": why,
+        "version": interceptor.__version__,
+        "pid": os.getpid(),
+        "uptime_s": round(monotonic() - daemon.began_s, 1),
+        "backend": daemon.guard.backend.name,
+        "backend_why": list(daemon.choice.why),
+        "drift": daemon.guard.drift,
+        "confirmed": daemon.confirmed.is_set(),
+        "table": {
+            "source": daemon.config.mesh.source,
+            "hosts": len(table),
+            "age_s": round(monotonic() - daemon.loaded_s, 1) if daemon.has_table else None,
+            "load_s": round(daemon.load_s, 3),
+            "rejected": [dataclasses.asdict(item) for item in daemon.problems],
+            "warnings": [str(item) for item in table.warnings],
+        },
+        "dns": _dns(daemon),
+        "capture": _capture(daemon),
+        "sidecar": _sidecar(daemon),
+        "reasserted": dict(daemon.guard.repairs),
+    }
+    return tree
+
+
+def _dns(daemon: Daemon) -> dict[str, object]:
+    plane = daemon.plane
+    if plane is None:
+        return {"enabled": False}
+    counters = plane.counters
+    return {
+        "enabled": True,
+        "worker_pid": plane.pid,
+        "alive": plane.is_alive,
+        "beat_age_s": round(plane.beat_age_s, 2),
+        "restarts": plane.restarts,
+        "queries": [
+            {"plane": where, "result": result, "qtype": qtype, "count": count}
+            for (where, result, qtype), count in sorted(counters.queries.items())
+        ],
+        "events": counters.events,
+    }
+
+
+def _capture(daemon: Daemon) -> dict[str, object]:
+    plan = daemon.guard.plan
+    if plan is None:
+        return {"installed": False}
+    return {
+        "installed": True,
+        "planes": sorted(plane.value for plane in plan.planes),
+        "families": list(plan.families),
+        "outbound_networks": len(plan.fixed) + len(plan.places),
+        "is_tcp": Plane.TCP in plan.planes,
+    }
+
+
+def _sidecar(daemon: Daemon) -> dict[str, object]:
+    sidecar = daemon.sidecar
+    if sidecar is None:
+        return {"mode": daemon.config.sidecar.mode}
+    served = sidecar.server.status()
+    latencies = sorted(served.latencies_s)
+    return {
+        "mode": "managed",
+        "state": sidecar.process.state.value,
+        "pid": sidecar.process.pid,
+        "adopted": sidecar.process.was_adopted,
+        "restarts": sidecar.process.restarts,
+        "streams": served.streams,
+        "configured": served.is_configured,
+        "ack_p50_ms": round(latencies[len(latencies) // 2] * 1000, 2) if latencies else None,
+        "refused": [
+            {"kind": item.kind.name, "names": list(item.names), "reason": item.reason}
+            for item in served.refusals
+        ],
+        "conflicts": sidecar.conflicts,
+    }
+
+
+def snapshot(daemon: Daemon) -> Snapshot:
+    """Every figure of the metrics page."""
+    plane, sidecar = daemon.plane, daemon.sidecar
+    figures: dict[str, object] = {}
+    if plane is not None:
+        counters = plane.counters
+        figures = {
+            "queries": counters.queries,
+            "answer_buckets": counters.buckets,
+            "answer_sum_s": counters.sum_s,
+            "worker_restarts": plane.restarts,
+        }
+    if sidecar is not None:
+        figures["sidecar_restarts"] = sidecar.process.restarts
+        counts = sidecar.server.status().counts
+        figures["nacks"] = sum(
+            count for (what, _kind), count in counts.items() if what == "refused"
+        )
+    return Snapshot(
+        table_hosts=len(daemon.table),
+        table_age_s=monotonic() - daemon.loaded_s,
+        table_rejected=daemon.rejected,
+        reasserted=daemon.guard.repairs,
+        **figures,  # type: ignore[arg-type]
+    )
+
+
+def name_table(daemon: Daemon) -> Mapping[str, object]:
+    """The mesh table as istiod's /debug/ndsz prints it."""
+    return export.name_table(daemon.table)
