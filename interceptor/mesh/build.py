@@ -37,7 +37,7 @@ class Inventory:
         self._pods: dict[str, tuple[str, ...]] = {}  # host of a Service → its Pods' names
         self._pod_hosts: dict[str, Host] = {}
         self._explicit: dict[str, tuple[Address, ...]] = {}  # those within the VIP ranges
-        self._dirty: set[str] = set()
+        self._dirty: dict[str, None] = {}  # in order, as the documents came
         self._has_new_workloads = False
         self._warnings: dict[str, tuple[Problem, ...]] = {}
         self._is_first = True
@@ -66,11 +66,11 @@ class Inventory:
 
     def build(self) -> tuple[MeshTable, Difference]:
         """The table as it is now, and what changed since the last `build`."""
-        dirty, self._dirty = self._dirty, set()
+        dirty, self._dirty = self._dirty, {}
         old = self._table.hosts
         chosen = {name: self._choose(name) for name in dirty}
         moved = self._allocate(chosen)
-        chosen |= {name: self._choose(name) for name in moved if name not in chosen}
+        chosen |= {name: self._choose(name) for name in sorted(moved) if name not in chosen}
         upserted: list[Host] = []
         removed: list[str] = []
         for name, host in self._hosts(chosen):
@@ -100,11 +100,11 @@ class Inventory:
             self._groups[id(resource)] = resource
         elif isinstance(resource, Workloads):
             self._has_new_workloads = True
-            self._dirty |= self._index.add(resource)
+            self._dirty |= dict.fromkeys(sorted(self._index.add(resource)))
         elif isinstance(resource, Slice):
             name = self._service_name(resource.service, resource.namespace)
             self._slices.setdefault(name, []).append(resource)
-            self._dirty.add(name)
+            self._dirty[name] = None
         elif field.is_visible(resource.export_to, resource.namespace, self._viewer):
             for name in self._names(resource):
                 self._claim(name, resource)
@@ -116,13 +116,13 @@ class Inventory:
             del self._groups[id(resource)]
         elif isinstance(resource, Workloads):
             self._has_new_workloads = True
-            self._dirty |= self._index.drop(resource)
+            self._dirty |= dict.fromkeys(sorted(self._index.drop(resource)))
         elif isinstance(resource, Slice):
             name = self._service_name(resource.service, resource.namespace)
             left = [other for other in self._slices.pop(name) if other is not resource]
             if left:
                 self._slices[name] = left
-            self._dirty.add(name)
+            self._dirty[name] = None
         elif field.is_visible(resource.export_to, resource.namespace, self._viewer):
             for name in self._names(resource):
                 self._unclaim(name, resource)
@@ -146,7 +146,7 @@ class Inventory:
             before.append(resource)
         else:
             self._claims[name] = [before, resource]
-        self._dirty.add(name)
+        self._dirty[name] = None
 
     def _unclaim(self, name: str, resource: Claim) -> None:
         left = [claim for claim in self._claimed(name) if claim is not resource]
@@ -154,7 +154,7 @@ class Inventory:
             del self._claims[name]
         else:
             self._claims[name] = left[0] if len(left) == 1 else left
-        self._dirty.add(name)
+        self._dirty[name] = None
 
     def _claimed(self, name: str) -> list[Claim]:
         found = self._claims.get(name)
@@ -210,7 +210,7 @@ class Inventory:
 
     def _hosts(self, chosen: Mapping[str, list[Claim]]) -> Iterator[tuple[str, Host | None]]:
         """Each name that may have changed, with its host now."""
-        pods: set[str] = set()
+        pods: dict[str, None] = {}
         for name, claims in chosen.items():
             host, members = self._host(name, claims)
             before = self._pods.pop(name, ())
@@ -219,7 +219,7 @@ class Inventory:
             if members:
                 self._pods[name] = tuple(member.name for member in members)
                 self._pod_hosts.update((member.name, member) for member in members)
-            pods.update(before, self._pods.get(name, ()))
+            pods.update(dict.fromkeys((*before, *self._pods.get(name, ()))))
             if name not in self._pod_hosts:
                 yield name, host
         for name in pods:

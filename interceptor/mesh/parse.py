@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import PurePath
@@ -56,7 +57,29 @@ def parse(
             pieces[digest] = before
     if problems:
         raise ConfigError(problems)
-    return Parsed(pieces, tuple(ignored))
+    return Parsed(_last_of_each(pieces, ignored), tuple(ignored))
+
+
+def _last_of_each(
+    pieces: dict[int, tuple[Resource, ...]], ignored: list[str]
+) -> dict[int, tuple[Resource, ...]]:
+    """The same without documents that the file says again further down, as `kubectl apply` does.
+
+    What is left of a piece gets another digest: it is not what its text says.
+    """
+    origins = [resource.origin for found in pieces.values() for resource in found]
+    if len(set(origins)) == len(origins):
+        return pieces
+    last = {resource.origin: resource for found in pieces.values() for resource in found}
+    kept: dict[int, tuple[Resource, ...]] = {}
+    for digest, found in pieces.items():
+        left = tuple(resource for resource in found if last[resource.origin] is resource)
+        if left:
+            kept[digest if len(left) == len(found) else hash((digest, len(left)))] = left
+    counts = Counter(origins)
+    names = (origin.rpartition(" (")[0] for origin in last if counts[origin] > 1)
+    ignored += [f"{name} (said again below)" for name in names]
+    return kept
 
 
 def _piece(
@@ -77,7 +100,8 @@ def _piece(
                 if lines is None:
                     lines = document.lines(piece)
                 keys = lines[index] if index < len(lines) else {}
-                problems += [_problem(where, part, note, keys) for note in notes]
+                found_here = [_problem(where, part, note, keys) for note in notes]
+                problems += sorted(found_here, key=lambda problem: problem.line)
             elif resource is None:
                 ignored.append(part.name)
             else:

@@ -7,6 +7,7 @@ is read on, and what is then found at the same places is not said twice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ _LEGAL = {
     "dict_type": "a mapping",
     "invalid_key": "a string, in quotes",
 }
+_TOP = re.compile(r"spec\.\w+")
 _PORT = "a port number, 1..65535"
 _WEIGHT = "a weight, 0..4294967295"
 
@@ -107,9 +109,19 @@ def _replace(holder: Tree | list[object], part: str | int, item: ErrorDetails) -
 
 
 def unsaid(found: Iterable[Note], said: Notes) -> Notes:
-    """The notes of ``found`` that are not about a place of ``said``."""
+    """The notes of ``found`` that ``said`` does not touch.
+
+    Neither about a place of ``said``, nor dependent on one: while
+    spec.resolution is wrong, nobody knows what else it would ask for.
+    """
     keys = [note.key for note in said]
-    return [note for note in found if not any(_related(note.key, key) for key in keys)]
+    words = [re.compile(rf"\b{re.escape(key[5:])}\b") for key in keys if _TOP.fullmatch(key)]
+    return [
+        note
+        for note in found
+        if not any(_related(note.key, key) for key in keys)
+        and not any(word.search(note.legal) for word in words)
+    ]
 
 
 def _related(one: str, other: str) -> bool:

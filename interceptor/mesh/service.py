@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from interceptor.mesh import endpoint
 from interceptor.mesh.model import Address, Endpoint, Host, Kind, Workload
@@ -15,11 +16,13 @@ def build(
 ) -> tuple[Host, list[Host]]:
     """The host of a Service, and for a headless one those of its Pods."""
     placed = _service_endpoints(found, slices, pick)
+    if found.publish_not_ready:  # as the control plane marks them in its slices
+        placed = [(hostname, replace(place, ready=True)) for hostname, place in placed]
     endpoints = tuple(place for _, place in placed)
     addresses = found.addresses or vip
     pods: list[Host] = []
     if found.kind is Kind.HEADLESS:
-        answered = [pair for pair in placed if pair[1].ready or found.publish_not_ready]
+        answered = [pair for pair in placed if pair[1].ready]
         addresses = endpoint.ips(place for _, place in answered)
         pods = _pods(found, name, answered)
     host = Host(
