@@ -44,8 +44,9 @@ ALLOWED = {
     "lab": BASE | {"host", "sidecar"},
     # What commands and daemon both put together; the daemon alone runs it.
     "inquiry": BASE | SIBLINGS | {"host", "assembly"},
+    "report": BASE | SIBLINGS | {"host", "assembly"},
     "assembly": BASE | SIBLINGS | {"host"},
-    "daemon": BASE | SIBLINGS | {"host", "assembly", "inquiry"},
+    "daemon": BASE | SIBLINGS | {"host", "assembly", "inquiry", "report"},
 }
 
 ONE_IMPORTER = {
