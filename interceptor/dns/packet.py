@@ -38,8 +38,9 @@ def answer(packet: bytes, responder: Responder) -> bytes | None:
 
 
 def _answer_ipv4(packet: bytes, responder: Responder) -> bytes | None:
-    (_, _, size, _, fragment, _, protocol, _, source, destination, from_port, to_port,
-     udp_size, _, message_id) = _IPV4.unpack_from(packet)  # fmt: skip
+    fields = _IPV4.unpack_from(packet)
+    _, _, size, _, fragment, _, protocol, _, source, destination = fields[:10]
+    from_port, to_port, udp_size, _, message_id = fields[10:]
     if (
         to_port != DNS_PORT
         or protocol != UDP
@@ -59,34 +60,16 @@ def _answer_ipv4(packet: bytes, responder: Responder) -> bytes | None:
     # Swapping the ends changes no sum; 32-bit halves need no folding modulo 65535.
     ends = source + destination
     ip_sum = 65535 - (ends + _IPV4_WORDS + udp_size + 20) % 65535
-    udp_sum = (
-        65535 - (ends + UDP + 2 * udp_size + from_port + DNS_PORT + message_id + total) % 65535
-    )
-    return (
-        _IPV4.pack(
-            0x45,
-            0,
-            udp_size + 20,
-            0,
-            _DO_NOT_FRAGMENT,
-            TTL,
-            UDP,
-            ip_sum,
-            destination,
-            source,
-            DNS_PORT,
-            from_port,
-            udp_size,
-            udp_sum,
-            message_id,
-        )
-        + body
-    )
+    words = ends + UDP + 2 * udp_size + from_port + DNS_PORT + message_id + total
+    ip = (0x45, 0, udp_size + 20, 0, _DO_NOT_FRAGMENT, TTL, UDP, ip_sum, destination, source)
+    udp = (DNS_PORT, from_port, udp_size, 65535 - words % 65535, message_id)
+    return _IPV4.pack(*ip, *udp) + body
 
 
 def _answer_ipv6(packet: bytes, responder: Responder) -> bytes | None:
-    (_, size, protocol, _, source, destination, from_port, to_port, udp_size, _,
-     message_id) = _IPV6.unpack_from(packet)  # fmt: skip
+    fields = _IPV6.unpack_from(packet)
+    _, size, protocol, _, source, destination = fields[:6]
+    from_port, to_port, udp_size, _, message_id = fields[6:]
     if to_port != DNS_PORT or protocol != UDP or size != len(packet) - 40 or udp_size != size:
         return None
     found = responder.cache.ready.get(packet[50:]) or responder.find(packet[48:])
@@ -98,25 +81,10 @@ def _answer_ipv6(packet: bytes, responder: Responder) -> bytes | None:
         body, total = _turned(found, responder)
     udp_size = len(body) + 10
     ends = int.from_bytes(packet[8:40], "big")
-    udp_sum = (
-        65535 - (ends + UDP + 2 * udp_size + from_port + DNS_PORT + message_id + total) % 65535
-    )
-    return (
-        _IPV6.pack(
-            6 << 28,
-            udp_size,
-            UDP,
-            TTL,
-            destination,
-            source,
-            DNS_PORT,
-            from_port,
-            udp_size,
-            udp_sum,
-            message_id,
-        )
-        + body
-    )
+    words = ends + UDP + 2 * udp_size + from_port + DNS_PORT + message_id + total
+    ip = (6 << 28, udp_size, UDP, TTL, destination, source)
+    udp = (DNS_PORT, from_port, udp_size, 65535 - words % 65535, message_id)
+    return _IPV6.pack(*ip, *udp) + body
 
 
 def _turned(found: Reply, responder: Responder) -> tuple[bytes, int]:

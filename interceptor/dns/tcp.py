@@ -159,18 +159,9 @@ class Connection:
                 await asyncio.wait({first})
             if not first.cancelled():
                 async with asyncio.timeout(MESSAGE_S):
-                    return await self._rest(first.result())
+                    return await _message(self._reader, first.result())
             if not done and seen == self._relayed:
                 raise TimeoutError("idle")
-
-    async def _rest(self, start: bytes) -> bytes:
-        if not start:
-            return b""
-        try:
-            start += await self._reader.readexactly(1)
-            return start + await self._reader.readexactly(int.from_bytes(start, "big"))
-        except asyncio.IncompleteReadError as error:
-            return start + error.partial
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to where the client meant to go."""
@@ -193,13 +184,7 @@ class Connection:
 
     async def _relay_back(self, reader: asyncio.StreamReader) -> None:
         """Whole messages, so that an answer of ours never lands within one."""
-        while True:
-            try:
-                size = await reader.readexactly(2)
-                message = size + await reader.readexactly(int.from_bytes(size, "big"))
-            except asyncio.IncompleteReadError as error:
-                await _send(self._writer, error.partial)
-                return
+        while message := await _message(reader):
             self._relayed += 1
             await _send(self._writer, message)
 
@@ -217,6 +202,19 @@ def original_destination(client: socket.socket) -> Place:
 
 def _is_whole(message: bytes) -> bool:
     return len(message) > 2 and int.from_bytes(message[:2], "big") == len(message) - 2
+
+
+async def _message(reader: asyncio.StreamReader, start: bytes | None = None) -> bytes:
+    """The next message with its length in front (``start``: its first byte, if read already);
+    empty at the end of the stream, and what there is of it where that ends in the middle."""
+    if start == b"":
+        return b""
+    size = start or b""
+    try:
+        size += await reader.readexactly(2 - len(size))
+        return size + await reader.readexactly(int.from_bytes(size, "big"))
+    except asyncio.IncompleteReadError as error:
+        return size + error.partial
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:

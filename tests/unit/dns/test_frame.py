@@ -1,0 +1,74 @@
+"""Frames between daemon and worker."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interceptor.dns import frame
+from interceptor.dns.frame import Beat, Change, Kind, Message, Settings
+from interceptor.mesh.model import Locale
+
+TEXT = st.text(max_size=20)
+ROWS = st.lists(st.tuples(TEXT, st.binary(max_size=40)), max_size=5).map(tuple)
+
+
+def received(data: bytes) -> list[tuple[Kind, Message]]:
+    async def read() -> list[tuple[Kind, Message]]:
+        reader = asyncio.StreamReader()
+        reader.feed_data(data)
+        reader.feed_eof()
+        found = []
+        try:
+            while True:
+                found.append(await frame.receive(reader))
+        except asyncio.IncompleteReadError as error:
+            assert not error.partial
+        return found
+
+    return asyncio.run(read())
+
+
+@given(st.integers(-1, 65535), st.integers(1, 65536), st.integers(1, 65535), st.integers(1, 2**32))
+def test_settings_come_through(queue: int, length: int, port: int, mark: int) -> None:
+    settings = Settings(queue, length, port, mark)
+    assert received(frame.encode_settings(settings)) == [(Kind.SETTINGS, settings)]
+
+
+@given(TEXT, TEXT, st.lists(TEXT).map(tuple), st.lists(TEXT).map(tuple), st.integers(0, 86400))
+def test_locales_come_through(
+    namespace: str, domain: str, search: tuple[str, ...], zones: tuple[str, ...], ttl_s: int
+) -> None:
+    locale = Locale(namespace, domain, search, zones, ttl_s)
+    assert received(frame.encode_locale(locale)) == [(Kind.LOCALE, locale)]
+
+
+@given(ROWS, st.lists(TEXT).map(tuple))
+def test_rows_and_changes_come_through_in_order(
+    rows: tuple[tuple[str, bytes], ...], removed: tuple[str, ...]
+) -> None:
+    data = frame.encode_load(rows) + frame.encode_change(Change(rows, removed))
+    data += frame.encode(Kind.COMMIT) + frame.encode(Kind.READY)
+    assert received(data) == [
+        (Kind.LOAD, rows),
+        (Kind.CHANGE, Change(rows, removed)),
+        (Kind.COMMIT, None),
+        (Kind.READY, None),
+    ]
+
+
+def test_life_signs_come_through() -> None:
+    beat = Beat(3, {("nfqueue", "answer", "A"): 7}, {"tcp-steered": 1}, (1, 2), 0.5)
+    assert received(frame.encode_beat(beat)) == [(Kind.BEAT, beat)]
+
+
+def test_a_frame_beyond_all_reason_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most"):
+        received(b"\xff\xff\xff\xff\x01")
+
+
+def test_counts_bear_the_name_of_their_plane() -> None:
+    assert frame.counted("tcp", {("answer", "A"): 2}) == {("tcp", "answer", "A"): 2}

@@ -1,0 +1,146 @@
+"""What is done with one queued packet. The real queue is tests/netns/dns."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.packet import Raw
+
+from interceptor.dns import nfqueue
+from interceptor.dns.nfqueue import BOUNDS_S, SAMPLE, Queue
+from interceptor.dns.responder import Responder
+from interceptor.mesh.answer import Answers
+
+Query = Callable[..., bytes]
+OUTPUT, PRE_ROUTING = 3, 0
+
+
+class Queued:
+    """A packet of the library's that holds its user to the rules: one verdict, payload first."""
+
+    def __init__(self, payload: bytes, hook: int = OUTPUT) -> None:
+        self.hook, self.indev = hook, 9
+        self.payload, self.mark, self.verdict = payload, 0, ""
+
+    def get_payload(self) -> bytes:
+        return self.payload
+
+    def set_payload(self, payload: bytes) -> None:
+        assert not self.verdict
+        self.payload = payload
+
+    def set_mark(self, mark: int) -> None:
+        assert not self.verdict
+        self.mark = mark
+
+    def accept(self) -> None:
+        self._end("accept")
+
+    def drop(self) -> None:
+        self._end("drop")
+
+    def _end(self, verdict: str) -> None:
+        if self.verdict:
+            raise RuntimeError("Verdict already given for this packet")
+        self.verdict = verdict
+
+
+class Bench:
+    def __init__(self, answers: Answers, steers: bool = True) -> None:
+        self.sent: list[tuple[bytes, int]] = []
+        self.local = Responder(answers, random.random, 4096)
+        self.queue = Queue(
+            self.local,
+            Responder(answers, random.random, 1232),
+            lambda: steers,
+            0x1DC1,
+            lambda packet, interface: self.sent.append((packet, interface)),
+        )
+
+    def give(self, packet: Queued) -> Queued:
+        self.queue._on_packet(packet)  # type: ignore[arg-type]
+        return packet
+
+
+def udp(message: bytes) -> bytes:
+    return bytes(IP(src="10.1.1.1", dst="10.1.1.2") / UDP(sport=4000, dport=53) / Raw(message))
+
+
+def test_a_mesh_query_is_rewritten_and_accepted(answers: Answers, query: Query) -> None:
+    packet = Bench(answers).give(Queued(udp(query("v4.bookinfo"))))
+    assert packet.verdict == "accept"
+    assert (IP(packet.payload).src, packet.mark) == ("10.1.1.2", 0)
+
+
+def test_another_query_is_accepted_as_it_is(answers: Answers, query: Query) -> None:
+    original = udp(query("www.elsewhere.test"))
+    packet = Bench(answers).give(Queued(original))
+    assert (packet.verdict, packet.payload, packet.mark) == ("accept", original, 0)
+
+
+def test_a_containers_mesh_query_is_dropped_and_answered_by_hand(
+    answers: Answers, query: Query
+) -> None:
+    bench = Bench(answers)
+    packet = bench.give(Queued(udp(query("v4.bookinfo")), PRE_ROUTING))
+    assert packet.verdict == "drop"
+    ((answer, interface),) = bench.sent
+    assert (IP(answer).dst, interface) == ("10.1.1.1", 9)
+    other = bench.give(Queued(udp(query("www.elsewhere.test")), PRE_ROUTING))
+    assert (other.verdict, len(bench.sent)) == ("accept", 1)
+
+
+@pytest.mark.parametrize("ends", [IP(dst="10.1.1.2"), IPv6(dst="fd00::b")])
+def test_a_syn_is_steered_while_there_is_room(answers: Answers, ends: IP | IPv6) -> None:
+    syn = bytes(ends / TCP(sport=4000, dport=53, flags="S"))
+    steered = Bench(answers).give(Queued(syn))
+    assert (steered.verdict, steered.mark, steered.payload) == ("accept", 0x1DC1, syn)
+    full = Bench(answers, steers=False).give(Queued(syn))
+    assert (full.verdict, full.mark) == ("accept", 0)
+
+
+def test_trouble_with_one_packet_is_counted_and_the_packet_accepted(answers: Answers) -> None:
+    bench = Bench(answers)
+    assert bench.give(Queued(b"")).verdict == "accept"
+    assert bench.queue.counts["error-IndexError"] == 1
+
+
+def test_an_answer_that_cannot_be_sent_raises_nothing(answers: Answers, query: Query) -> None:
+    bench = Bench(answers)
+
+    def refuse(_packet: bytes, _interface: int) -> None:
+        raise PermissionError("no route")
+
+    bench.queue._send = refuse
+    assert bench.give(Queued(udp(query("v4.bookinfo")), PRE_ROUTING)).verdict == "drop"
+    assert bench.queue.counts == {"error-PermissionError": 1, "no-verdict": 1}
+
+
+def test_one_packet_in_so_many_is_timed(answers: Answers, query: Query) -> None:
+    bench = Bench(answers)
+    for _ in range(3 * SAMPLE):
+        bench.give(Queued(udp(query("v4.bookinfo"))))
+    assert sum(bench.queue.samples) == 3
+    assert len(bench.queue.samples) == len(BOUNDS_S) + 1
+    assert bench.queue.sampled_s > 0
+    assert bench.queue.progress == 3 * SAMPLE
+
+
+def test_the_fail_open_request_is_sound_netlink() -> None:
+    request = nfqueue._fail_open(15053)
+    length, kind, flags = struct.unpack_from("=IHH", request)
+    assert (length, kind, flags) == (len(request), 0x0302, 1)
+    assert struct.unpack_from("!H", request, 18) == (15053,)
+    assert struct.unpack_from("=HH", request, 20) == (8, 4)
+    assert struct.unpack_from("!I", request, 24) == (1,)
+    assert struct.unpack_from("=HH", request, 28) == (8, 5)
+
+
+def test_serving_an_unopened_queue_is_a_mistake(answers: Answers) -> None:
+    with pytest.raises(RuntimeError, match="open the queue"):
+        Bench(answers).queue.serve()
