@@ -68,7 +68,7 @@ def _ask(agent: Agent, call: Call) -> str:
         url = f"http://{call.name}:{call.port}/"
         argv = ["curl", f"-{call.family}", "-sS", "--max-time", "5", url]
     else:
-        argv = ["python3", "-c", GREETED, call.name, str(call.port), str(call.family)]
+        argv = ["/usr/bin/python3", "-c", GREETED, call.name, str(call.port), str(call.family)]
     done = agent.lab.run(agent.host, argv, check=False)
     if not done:
         raise Deviation(f"{call.title}: {done.stderr.strip()}")

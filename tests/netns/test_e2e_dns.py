@@ -158,7 +158,7 @@ def test_pythons_resolver(member: Agent, name: str) -> None:
         "import socket, json, sys; "
         "print(json.dumps([a[4][0] for a in socket.getaddrinfo(sys.argv[1], 80, type=1)]))"
     )
-    got = json.loads(member.lab.run(member.host, ["python3", "-c", code, name]).stdout)
+    got = json.loads(member.lab.run(member.host, ["/usr/bin/python3", "-c", code, name]).stdout)
     mesh = {"10.96.0.11", "fd96::11"}
     assert set(got) == ({"10.77.0.61", "fd77::61"} if "corp" in name else mesh)
 

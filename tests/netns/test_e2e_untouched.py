@@ -103,7 +103,7 @@ def exchange(lab: Lab, wire: Path) -> tuple[list[str], list[bytes]]:
     tcpdump = lab.start("dns", sniff, wire.stem)
     wait_until(lambda: "listening on" in lab.log("dns", wire.stem), "tcpdump")
     words = [f"{server}={q.hex()}" for server in SERVERS for q in UNTOUCHED.values()]
-    argv = ["python3", "-c", SENDER, *words]
+    argv = ["/usr/bin/python3", "-c", SENDER, *words]
     replies = lab.run("vm", argv, timeout_s=60).stdout.splitlines()
     wait_until(lambda: len(read_pcap(wire)) >= len(words), "all queries at the server")
     tcpdump.stop()

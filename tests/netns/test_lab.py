@@ -59,7 +59,7 @@ def test_a_long_answer_comes_over_tcp(module_lab: Lab) -> None:
 
 def test_the_second_vms_application_speaks_first(module_lab: Lab) -> None:
     code = "import socket; s = socket.create_connection(('10.77.0.20', 3306), 5); print(s.recv(99))"
-    got = module_lab.run("vm", ["python3", "-c", code]).stdout
+    got = module_lab.run("vm", ["/usr/bin/python3", "-c", code]).stdout
     assert got.startswith("b'mysql-vm2 ready, you are 10.77.0.10")
 
 
