@@ -24,15 +24,16 @@ JSON = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 # Names of services hold dots, so each ends in `;` where it is part of a
-# statistic: the tags below take it out again, under the names Istio uses.
+# statistic: these tags take it out again, under the names Istio uses.
 _STAT_TAGS = {
     "cluster_name": r"^cluster\.((.+?);\.)",
     "tcp_prefix": r"^tcp\.((.+?);\.)",
     "http_conn_manager_prefix": r"^http\.((.+?);\.)",
     "listener_address": r"^listener\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)",
-    "response_code": r"_rq(_(\d{3}))$",
-    "response_code_class": r"_rq(_(\dxx))$",
 }
+# By Envoy's own rules: an expression of ours would be tried on every statistic, which
+# costs four seconds of Envoy's start at 1,000 services.
+_OWN_STAT_TAGS = ("envoy.response_code", "envoy.response_code_class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,15 @@ def _tree(config: Config, place: Place) -> JSON:
         },
         "stats_config": {
             "use_all_default_tags": False,
-            "stats_tags": [
-                {"tag_name": name, "regex": regex} for name, regex in _STAT_TAGS.items()
-            ],
+            "stats_tags": _stat_tags(),
         },
         "overload_manager": _overload(),
     }
+
+
+def _stat_tags() -> JSON:
+    tags: list[JSON] = [{"tag_name": name, "regex": regex} for name, regex in _STAT_TAGS.items()]
+    return tags + [{"tag_name": name} for name in _OWN_STAT_TAGS]
 
 
 def _node(config: Config, place: Place) -> JSON:

@@ -104,6 +104,9 @@ class Stream:
         verdict = self._settle(subscription, request, now_s)
         if is_first:
             subscription.sent.update(request.initial_versions)
+            if request.kind is Kind.ENDPOINT:  # of clusters that changed while Envoy came back
+                for name in self._awaited:
+                    subscription.sent.pop(name, None)
             subscription.wildcard = not request.subscribe and request.kind is not Kind.ENDPOINT
             subscription.must_answer = subscription.wildcard and not request.initial_versions
             subscription.is_answered = bool(request.initial_versions)
@@ -154,7 +157,9 @@ class Stream:
 
     def _clusters(self, now_s: float) -> list[Response]:
         listeners = self.subscriptions.get(Kind.LISTENER)
-        may_remove = listeners is None or (listeners.is_settled and not listeners.removals)
+        may_remove = (  # an Envoy that comes back names its listeners only after its clusters
+            listeners is not None and listeners.is_settled and not listeners.removals
+        )
         responses = self._respond(Kind.CLUSTER, now_s, removals=may_remove)
         for response in responses:
             self._await_endpoints(response, now_s)

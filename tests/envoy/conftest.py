@@ -39,7 +39,10 @@ SERVICES6 = ("fd77::2", "fd77::3", "fd77::4")
 
 RULES = """
 table inet sidecar_test {
-  set services4 { type ipv4_addr; flags interval; elements = { 10.96.0.0/16, 240.240.0.0/16, 203.0.113.0/24, 10.77.0.4/32 } }
+  set services4 {
+    type ipv4_addr; flags interval
+    elements = { 10.96.0.0/16, 240.240.0.0/16, 10.77.0.4/32 }
+  }
   set services6 { type ipv6_addr; flags interval; elements = { 2001:2::/48 } }
   chain output {
     type nat hook output priority -100;

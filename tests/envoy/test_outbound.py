@@ -109,9 +109,9 @@ def test_an_unknown_destination_is_dropped_where_configured(make_world, servers)
 @pytest.mark.parametrize("port", [15001, 15006])
 def test_our_own_ports_as_destinations_lead_nowhere_and_not_in_circles(world, servers, port):
     code, _ = world.curl(f"http://10.77.0.4:{port}/")  # captured, to 15001
-    assert code == 56
+    assert code in (52, 56)
     code, _ = world.curl(f"http://127.0.0.1:{port}/")  # straight at the listener
-    assert code == 56
+    assert code in (52, 56)
     stats = world.stats("PassthroughCluster;.upstream_cx_total")
     assert sum(stats.values()) == 0
 
