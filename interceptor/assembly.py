@@ -11,11 +11,11 @@ import os
 import select
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 
-from interceptor.capture import backend, clean, fact, joined, plan, step
+from interceptor.capture import backend, clean, fact, joined, nfttext, plan, step
 from interceptor.capture import rule as rules
 from interceptor.capture.backend import Choice
 from interceptor.capture.joined import Joined
@@ -127,7 +127,32 @@ def render(prepared: Prepared, *, as_json: bool) -> str:
         return json.dumps(tree, indent=2)
     head = [f"# {line}" for line in prepared.choice.why]
     head += [f"# rule {rule.number}: {rules.describe(rule)}" for rule in prepared.plan.rules]
-    return "\n".join([*head, "", step.text(steps)]).rstrip()
+    return "\n".join([*head, "", step.text(map(_readable, steps))]).rstrip()
+
+
+def _readable(item: step.Step) -> step.Step:
+    """nft's JSON in nft's own language, which says the same and can be read."""
+    if item.do.argv[:2] != ("nft", "-j") or item.do.stdin is None:
+        return item
+    commands = json.loads(item.do.stdin)["nftables"]
+    do = step.Command(("nft", "-f", "-"), nfttext.text(commands))
+    return step.Step(item.why, do, item.undo)
+
+
+def rule_lines(config: Config, built: Plan, rule: rules.Rule, version: int) -> tuple[str, ...]:
+    """The text of one rule as it is installed in one address family.
+
+    In the words of capture.backend; where that is auto, of nftables, which
+    differ from iptables' in form only. Nothing is probed.
+    """
+    bare = replace(built, families=(version,), places=(), routes=())
+    choice = Choice("nftables", "nftables")
+    if config.capture.backend == "iptables":
+        choice = Choice("iptables", "iptables", variant="nft", ipset=True)
+    text = step.text(map(_readable, joined.build(choice, Journal()).render(bare)))
+    wanted = f'{rule.number}: {rule.why}"'
+    lines = (line.strip() for line in text.replace("\\'", "'").splitlines())
+    return tuple(line for line in lines if wanted in line)
 
 
 def _rule_tree(rule: rules.Rule) -> dict[str, object]:

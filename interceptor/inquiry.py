@@ -93,9 +93,19 @@ def explain(config: Config, question: Question) -> Explanation:
         ),
         name=name,
         answer=told,
-        rule_text=(rules.describe(rule),) if rule is not None else (),
+        rule_text=_rule_text(config, built, rule, flow),
         unknown=config.sidecar.unknown_destinations,
     )
+
+
+def _rule_text(
+    config: Config, built: plan.Plan, rule: rules.Rule | None, flow: Flow
+) -> tuple[str, ...]:
+    """What the rule says, and how it is installed."""
+    if rule is None:
+        return ()
+    lines = assembly.rule_lines(config, built, rule, flow.destination.version)
+    return (rules.describe(rule), *lines)
 
 
 def _unresolved(found: Resolution, question: Question) -> Explanation:
