@@ -88,7 +88,7 @@ class Inventory:
             hosts,
             self._index.everything() if self._has_new_workloads else self._table.workloads,
             self._all_warnings(),
-            tuple(sorted((g.group for g in self._groups.values()), key=_by_name)),
+            _last_of_each(self._groups.values()),
         )
         self._has_new_workloads = False
         return self._table, Difference(tuple(upserted), tuple(removed), tuple(before))
@@ -209,22 +209,25 @@ class Inventory:
         return {name for name in moved if name is not None}
 
     def _hosts(self, chosen: Mapping[str, list[Claim]]) -> Iterator[tuple[str, Host | None]]:
-        """Each name that may have changed, with its host now."""
+        """Each name that may have changed, once, with its host now."""
+        made: dict[str, Host | None] = {}
         pods: dict[str, None] = {}
         for name, claims in chosen.items():
-            host, members = self._host(name, claims)
+            made[name], members = self._host(name, claims)
             before = self._pods.pop(name, ())
             for member in before:
                 del self._pod_hosts[member]
             if members:
                 self._pods[name] = tuple(member.name for member in members)
                 self._pod_hosts.update((member.name, member) for member in members)
-            pods.update(dict.fromkeys((*before, *self._pods.get(name, ()))))
-            if name not in self._pod_hosts:
-                yield name, host
+            if before or members:
+                pods |= dict.fromkeys((*before, *self._pods.get(name, ())))
         for name in pods:
+            if name not in chosen:
+                made[name] = self._host(name, self._choose(name))[0]
+        for name, host in made.items():
             # A ServiceEntry that bears the name of a Pod stands behind it.
-            yield name, self._pod_hosts.get(name) or self._host(name, self._choose(name))[0]
+            yield name, self._pod_hosts.get(name, host)
 
     def _host(self, name: str, claims: list[Claim]) -> tuple[Host | None, list[Host]]:
         if not claims:
@@ -232,7 +235,8 @@ class Inventory:
         vip = self.allocation.addresses(name)
         first = claims[0]
         if isinstance(first, Service):
-            return service.build(first, name, self._slices.get(name, ()), self._index.pick, vip)
+            slices = merge.last_of_each(self._slices.get(name, ()))
+            return service.build(first, name, slices, self._index.pick, vip)
         found = [claim for claim in claims if isinstance(claim, ServiceEntry)]
         host, warnings = entry.build(found, name, self._index.pick, vip)
         self._warn(name, warnings)
@@ -250,5 +254,11 @@ def _only(these: Pieces, others: Pieces) -> Iterator[Resource]:
             yield from resources
 
 
-def _by_name(group: WorkloadGroup) -> tuple[str, str]:
-    return (group.namespace, group.name)
+def _last_of_each(groups: Iterable[Group]) -> tuple[WorkloadGroup, ...]:
+    """The groups by name; of one that stands in several files the last file's."""
+    ordered = sorted((found.group for found in groups), key=_rank)
+    return tuple({(group.namespace, group.name): group for group in ordered}.values())
+
+
+def _rank(group: WorkloadGroup) -> tuple[str, str, str, str]:
+    return (group.namespace, group.name, group.origin, repr(group))

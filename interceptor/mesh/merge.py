@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from interceptor.errors import Problem
 from interceptor.mesh.model import Kind, Resolution
-from interceptor.mesh.resource import Service, ServiceEntry
+from interceptor.mesh.resource import Service, ServiceEntry, Slice
 
 Claim = Service | ServiceEntry
 
@@ -39,6 +39,14 @@ def choose(claims: Iterable[Claim], viewer: str) -> tuple[list[Claim], list[Prob
             warnings.append(warning(other, "spec.hosts", "a host of a Service", legal))
         return found[:1], warnings
     return found, warnings
+
+
+def last_of_each(slices: Iterable[Slice]) -> list[Slice]:
+    """The slices by name; of one that stands in several files the last file's."""
+    ordered = sorted(
+        slices, key=lambda part: (part.is_endpoints, part.name, part.origin, repr(part))
+    )
+    return list({(part.is_endpoints, part.name): part for part in ordered}.values())
 
 
 def wants_vip(claims: Sequence[Claim], name: str) -> bool:

@@ -85,25 +85,30 @@ def _legal(item: ErrorDetails) -> str:
 
 def mend(error: ValidationError, tree: Tree) -> None:
     """Changes ``tree`` until only its legal parts are left."""
+    places: dict[tuple[int, str | int], tuple[Tree | list[object], list[ErrorDetails]]] = {}
     for item in error.errors(include_url=False):
-        parents: list[tuple[Tree | list[object], str | int]] = []
         here: object = tree
+        place: tuple[Tree | list[object], str | int] | None = None
         for part in item["loc"]:
-            if isinstance(here, dict | list) and _has(here, part):
-                parents.append((here, part))
-                here = here[part]  # type: ignore[index]
-            else:
+            if not isinstance(here, dict | list) or not _has(here, part):
                 break
-        if parents:
-            _replace(*parents[-1], item)
+            place = (here, part)
+            here = here[part]  # type: ignore[index]
+        if place is not None:
+            key = (id(place[0]), place[1])
+            places.setdefault(key, (place[0], []))[1].append(item)
+    for (_, part), (holder, items) in places.items():
+        _replace(holder, part, items)
 
 
-def _replace(holder: Tree | list[object], part: str | int, item: ErrorDetails) -> None:
-    wants_text = item["type"] == "string_type" and not isinstance(item["input"], dict | list)
+def _replace(holder: Tree | list[object], part: str | int, items: list[ErrorDetails]) -> None:
+    value = items[0]["input"]
+    wants_text = all(item["type"] == "string_type" for item in items)
+    is_scalar = not isinstance(value, dict | list)
     if isinstance(holder, list) and isinstance(part, int):
-        holder[part] = str(item["input"]) if wants_text else {}
-    elif isinstance(holder, dict) and isinstance(part, str) and wants_text:
-        holder[part] = str(item["input"])
+        holder[part] = str(value) if wants_text and is_scalar else {}
+    elif isinstance(holder, dict) and isinstance(part, str) and wants_text and is_scalar:
+        holder[part] = str(value)
     elif isinstance(holder, dict):
         holder.pop(part, None)  # type: ignore[arg-type]  # a key may be a number here
 
