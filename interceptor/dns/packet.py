@@ -19,11 +19,15 @@ SHORTEST = 45  # IPv4 and UDP headers, and the shortest question
 _DO_NOT_FRAGMENT = 0x4000
 _MORE_OR_OFFSET = 0x3FFF
 
-# version+IHL, TOS, length, id, fragment, TTL, protocol, checksum, source, destination,
-# ports, UDP length, UDP checksum, DNS id
-_IPV4 = Struct("!BBHHHBBHIIHHHHH")
-# version+class+flow, length, next header, hop limit, source, destination, the same behind
-_IPV6 = Struct("!IHBB16s16sHHHHH")
+# What is read of a query: length, fragment, protocol, source, destination, ports, UDP length,
+# DNS id; for IPv6 length, next header, source, destination, ports, UDP length, DNS id.
+_READ4 = Struct("!xxHxxHxBxxIIHHHxxH")
+_READ6 = Struct("!4xHBx16s16sHHHxxH")
+# What is written: version to class, length, the rest up to the checksum, that, destination,
+# source, ports, UDP length, UDP checksum, DNS id; for IPv6 likewise.
+_WRITE4 = Struct("!HH6sHIIHHHHH")
+_WRITE6 = Struct("!IHBB16s16sHHHHH")
+_MIDDLE4 = Struct("!HHBB").pack(0, _DO_NOT_FRAGMENT, TTL, UDP)
 _IPV4_WORDS = 0x4500 + _DO_NOT_FRAGMENT + (TTL << 8 | UDP)
 
 
@@ -38,11 +42,9 @@ def answer(packet: bytes, responder: Responder) -> bytes | None:
 
 
 def _answer_ipv4(packet: bytes, responder: Responder) -> bytes | None:
-    fields = _IPV4.unpack_from(packet)
-    _, _, size, _, fragment, _, protocol, _, source, destination = fields[:10]
-    from_port, to_port, udp_size, _, message_id = fields[10:]
+    size, fragment, protocol, source, target, port, to, udp_size, ident = _READ4.unpack_from(packet)
     if (
-        to_port != DNS_PORT
+        to != DNS_PORT
         or protocol != UDP
         or fragment & _MORE_OR_OFFSET
         or size != len(packet)
@@ -58,19 +60,29 @@ def _answer_ipv4(packet: bytes, responder: Responder) -> bytes | None:
         body, total = _turned(found, responder)
     udp_size = len(body) + 10
     # Swapping the ends changes no sum; 32-bit halves need no folding modulo 65535.
-    ends = source + destination
+    ends = source + target
     ip_sum = 65535 - (ends + _IPV4_WORDS + udp_size + 20) % 65535
-    words = ends + UDP + 2 * udp_size + from_port + DNS_PORT + message_id + total
-    ip = (0x45, 0, udp_size + 20, 0, _DO_NOT_FRAGMENT, TTL, UDP, ip_sum, destination, source)
-    udp = (DNS_PORT, from_port, udp_size, 65535 - words % 65535, message_id)
-    return _IPV4.pack(*ip, *udp) + body
+    words = ends + UDP + 2 * udp_size + port + DNS_PORT + ident + total
+    udp_sum = 65535 - words % 65535
+    headers = _WRITE4.pack(
+        0x4500,
+        udp_size + 20,
+        _MIDDLE4,
+        ip_sum,
+        target,
+        source,
+        DNS_PORT,
+        port,
+        udp_size,
+        udp_sum,
+        ident,
+    )
+    return headers + body
 
 
 def _answer_ipv6(packet: bytes, responder: Responder) -> bytes | None:
-    fields = _IPV6.unpack_from(packet)
-    _, size, protocol, _, source, destination = fields[:6]
-    from_port, to_port, udp_size, _, message_id = fields[6:]
-    if to_port != DNS_PORT or protocol != UDP or size != len(packet) - 40 or udp_size != size:
+    size, protocol, source, target, port, to, udp_size, ident = _READ6.unpack_from(packet)
+    if to != DNS_PORT or protocol != UDP or size != len(packet) - 40 or udp_size != size:
         return None
     found = responder.cache.ready.get(packet[50:]) or responder.find(packet[48:])
     if found is None:
@@ -81,10 +93,12 @@ def _answer_ipv6(packet: bytes, responder: Responder) -> bytes | None:
         body, total = _turned(found, responder)
     udp_size = len(body) + 10
     ends = int.from_bytes(packet[8:40], "big")
-    words = ends + UDP + 2 * udp_size + from_port + DNS_PORT + message_id + total
-    ip = (6 << 28, udp_size, UDP, TTL, destination, source)
-    udp = (DNS_PORT, from_port, udp_size, 65535 - words % 65535, message_id)
-    return _IPV6.pack(*ip, *udp) + body
+    words = ends + UDP + 2 * udp_size + port + DNS_PORT + ident + total
+    udp_sum = 65535 - words % 65535
+    headers = _WRITE6.pack(
+        6 << 28, udp_size, UDP, TTL, target, source, DNS_PORT, port, udp_size, udp_sum, ident
+    )
+    return headers + body
 
 
 def _turned(found: Reply, responder: Responder) -> tuple[bytes, int]:

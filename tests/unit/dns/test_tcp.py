@@ -7,6 +7,7 @@ import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -44,6 +45,7 @@ class Bench:
     def __init__(self, answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
         self.server = Server(Responder(answers, random.random, TCP_LIMIT, is_udp=False), 0)
         self.dialled = 0
+        self._serving: list[asyncio.Task[None]] = []
         self._behind = free_port()
         self._monkeypatch = monkeypatch
 
@@ -56,7 +58,8 @@ class Bench:
             self._monkeypatch.setattr(Connection, "_dial", self._dial)
             behind = None
             if upstream is not None:
-                behind = await asyncio.start_server(upstream, "127.0.0.1", self._behind)
+                serve = partial(self._upstream, upstream)
+                behind = await asyncio.start_server(serve, "127.0.0.1", self._behind)
             port = free_port()
             await self.server.listen(port)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -68,8 +71,21 @@ class Bench:
                 await self.server.close()
                 if behind is not None:
                     behind.close()
+                await asyncio.gather(*self._serving, return_exceptions=True)
+                await asyncio.sleep(0)
 
         return asyncio.run(everything())
+
+    async def _upstream(
+        self, serve: Serve, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.append(task)
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.close()
 
 
 @pytest.fixture
