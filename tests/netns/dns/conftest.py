@@ -121,7 +121,9 @@ class World:
     def sh(line: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(line.split(), check=True, capture_output=True, text=True)
 
-    def inside(self, name: str, line: str | list[str], **more: Any) -> subprocess.CompletedProcess[str]:
+    def inside(
+        self, name: str, line: str | list[str], **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         argv = line.split() if isinstance(line, str) else line
         return subprocess.run(
             ["ip", "netns", "exec", name, *argv], capture_output=True, text=True, timeout=60, **more
