@@ -59,11 +59,15 @@ def empty(settings: Settings) -> Snapshot:
 
 
 def parts(difference: Difference, size: int) -> Iterator[Difference]:
-    """A large difference in slices of at most ``size`` hosts, for a loop that must stay awake."""
-    if difference.removed:
-        yield Difference(removed=difference.removed)
-    for start in range(0, len(difference.upserted), size):
-        yield Difference(upserted=difference.upserted[start : start + size])
+    """A large difference in slices of at most ``size`` hosts, for a loop that must stay awake.
+
+    Removals come last, with the last hosts that are set: an address that passes
+    from one host to another is never without a listener.
+    """
+    starts = range(0, max(1, len(difference.upserted)), size)
+    for start in starts:
+        removed = difference.removed if start == starts[-1] else ()
+        yield Difference(difference.upserted[start : start + size], removed)
 
 
 def update(previous: Snapshot, difference: Difference) -> tuple[Snapshot, Change]:

@@ -115,7 +115,7 @@ class Stream:
         for name in request.subscribe:
             self._subscribe(subscription, request, name)
         if subscription.wildcard and (is_first or WILDCARD in request.subscribe):
-            self._mark(request.kind, self.catalogue[request.kind].keys() | subscription.sent)
+            self._mark(request.kind, (*self.catalogue[request.kind], *subscription.sent))
         return verdict
 
     def change(self, keys: Iterable[Key]) -> None:
@@ -225,9 +225,12 @@ class Stream:
             return None
         subscription.waiting = None
         subscription.is_answered = True
-        names = [resource.name for resource in response.resources]
-        if request.kind is Kind.ENDPOINT or (request.kind is Kind.CLUSTER and request.error):
-            self._awaited.difference_update(names)
+        names = {resource.name for resource in response.resources}
+        if request.kind is Kind.ENDPOINT:
+            # Not what Envoy gave up meanwhile: it will ask again for a cluster that came back.
+            self._awaited -= names & subscription.names
+        elif request.kind is Kind.CLUSTER and request.error:
+            self._awaited -= names
         return Verdict(response, request.error, now_s - subscription.waiting_since_s)
 
     def _subscribe(self, subscription: _Subscription, request: Request, name: str) -> None:
@@ -237,10 +240,10 @@ class Stream:
         subscription.names.add(name)
         if name not in request.initial_versions:
             subscription.sent.pop(name, None)
-        resource = self.catalogue[request.kind].get(name)
-        subscription.mark(name, resource)
-        if resource is None:  # tell, or Envoy waits for its whole time limit
-            subscription.removals[name] = None
+        self._mark(request.kind, (name,))
+        is_held = name in request.initial_versions
+        if not is_held and name not in self.catalogue[request.kind]:
+            subscription.removals[name] = None  # or Envoy waits for its whole time limit
 
     def _unsubscribe(self, subscription: _Subscription, name: str) -> None:
         if name == WILDCARD:
@@ -255,4 +258,9 @@ class Stream:
     def _mark(self, kind: Kind, names: Iterable[str]) -> None:
         subscription = self.subscriptions[kind]
         for name in names:
-            subscription.mark(name, self.catalogue[kind].get(name))
+            resource = self.catalogue[kind].get(name)
+            if resource is None and kind is Kind.ENDPOINT:
+                # Endpoints go with their cluster, after its listeners: Envoy sees to that itself.
+                subscription.upserts.pop(name, None)
+            else:
+                subscription.mark(name, resource)

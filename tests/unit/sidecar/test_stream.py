@@ -117,7 +117,7 @@ def test_envoy_gets_everything_at_first() -> None:
 SERVICES = st.dictionaries(st.sampled_from(NAMES), st.integers(1, 2))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(st.tuples(SERVICES, st.integers(0, 8)), min_size=1, max_size=6))
 def test_envoy_ends_with_what_the_mesh_has_in_whatever_order_things_happen(
     moments: list[tuple[dict[str, int], int]],
