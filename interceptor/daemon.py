@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import Coroutine, Iterable
 from time import monotonic
 
@@ -28,7 +27,7 @@ from interceptor.debug.log import open_log
 from interceptor.dns.frame import Settings as WorkerSettings
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
-from interceptor.host import netlink, notify, wait
+from interceptor.host import confirmation, netlink, notify, wait
 from interceptor.host.lock import NAME as LOCK_NAME
 from interceptor.host.lock import Lock
 from interceptor.mesh.model import Host, Locale
@@ -250,17 +249,12 @@ class Daemon:
 
     async def _await_confirmation(self, limit_s: float) -> None:
         """--confirm: all is taken back unless somebody says in time that it works."""
-        if sys.stdin.isatty():
-            asyncio.get_running_loop().add_reader(sys.stdin, self.confirmed.set)
-            print(f"press Enter within {limit_s:g} s to keep the capture", file=sys.stderr)
-        try:
-            async with asyncio.timeout(limit_s):
-                await self.confirmed.wait()
+        if await confirmation.wait_confirmed(self.confirmed, limit_s):
             log.info("confirmed")
-        except TimeoutError:
-            log.error("not confirmed in time; everything is taken back", limit_s=limit_s)
-            self._failed = True
-            self.stopping.set()
+            return
+        log.error("not confirmed in time; everything is taken back", limit_s=limit_s)
+        self._failed = True
+        self.stopping.set()
 
     # --- views
 

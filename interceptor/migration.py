@@ -230,23 +230,16 @@ def _migrate_users(
     group_id: Callable[[str], int | None],
 ) -> set[str]:
     """Istio exempts lists of users and groups; the first is the sidecar's."""
-    user = variables.get("PROXY_UID") or variables.get("ENVOY_USER", "")
     source = "PROXY_UID" if variables.get("PROXY_UID") else "ENVOY_USER"
-    for text, look_up, key, others, whence in (
-        (user, user_id, "sidecar.uid", "capture.owners.exclude_uids", source),
-        (
-            variables.get("PROXY_GID", ""),
-            group_id,
-            "sidecar.gid",
-            "capture.owners.exclude_gids",
-            "PROXY_GID",
-        ),
+    for variable, look_up, kind in (
+        (source, user_id, "uid"),
+        ("PROXY_GID", group_id, "gid"),
     ):
-        ids = _ids(_split(text), look_up)
+        ids = _ids(_split(variables.get(variable, "")), look_up)
         if ids:
-            found.settings[key] = (ids[0], whence)
+            found.settings[f"sidecar.{kind}"] = (ids[0], variable)
         if ids[1:]:
-            found.settings[others] = (ids[1:], whence)
+            found.settings[f"capture.owners.exclude_{kind}s"] = (ids[1:], variable)
     include = variables.get("ISTIO_OUTBOUND_OWNER_GROUPS", "*").strip()
     if include and include != "*":
         ids = _ids(_split(include), group_id)

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from collections.abc import Mapping
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import interceptor
-from interceptor.capture.plan import Plane
+from interceptor.capture.backend import Choice
+from interceptor.capture.guard import Guard
+from interceptor.config import Config
 from interceptor.debug.metrics import Snapshot
+from interceptor.dns.plane import Plane as DnsPlane
+from interceptor.errors import Problem
 from interceptor.mesh import export
+from interceptor.mesh.table import MeshTable
+from interceptor.sidecar.managed import Managed
 from interceptor.sidecar.process import State
 
-if TYPE_CHECKING:
-    from interceptor.daemon import Daemon
+
+class Running(Protocol):
+    """The parts of a daemon that are told of. ``*_s`` are seconds, times by `monotonic`."""
+
+    config: Config
+    choice: Choice
+    guard: Guard
+    plane: DnsPlane | None
+    sidecar: Managed | None
+    table: MeshTable
+    has_table: bool
+    problems: tuple[Problem, ...]
+    rejected: int
+    began_s: float
+    loaded_s: float
+    load_s: float
+    confirmed: asyncio.Event
 
 
-def ready(daemon: Daemon) -> tuple[bool, str]:
+def ready(daemon: Running) -> tuple[bool, str]:
     """Whether rules and table are in, and what is missing."""
     missing = []
     if daemon.guard.plan is None:
@@ -32,7 +54,7 @@ def ready(daemon: Daemon) -> tuple[bool, str]:
     return not missing, "; ".join(missing) or "ready"
 
 
-def status(daemon: Daemon) -> dict[str, object]:
+def status(daemon: Running) -> dict[str, object]:
     """The tree that `interceptor status --json` prints."""
     is_ready, why = ready(daemon)
     table = daemon.table
@@ -62,7 +84,7 @@ def status(daemon: Daemon) -> dict[str, object]:
     return tree
 
 
-def _dns(daemon: Daemon) -> dict[str, object]:
+def _dns(daemon: Running) -> dict[str, object]:
     plane = daemon.plane
     if plane is None:
         return {"enabled": False}
@@ -81,7 +103,7 @@ def _dns(daemon: Daemon) -> dict[str, object]:
     }
 
 
-def _capture(daemon: Daemon) -> dict[str, object]:
+def _capture(daemon: Running) -> dict[str, object]:
     plan = daemon.guard.plan
     if plan is None:
         return {"installed": False}
@@ -90,11 +112,10 @@ def _capture(daemon: Daemon) -> dict[str, object]:
         "planes": sorted(plane.value for plane in plan.planes),
         "families": list(plan.families),
         "outbound_networks": len(plan.fixed) + len(plan.places),
-        "is_tcp": Plane.TCP in plan.planes,
     }
 
 
-def _sidecar(daemon: Daemon) -> dict[str, object]:
+def _sidecar(daemon: Running) -> dict[str, object]:
     sidecar = daemon.sidecar
     if sidecar is None:
         return {"mode": daemon.config.sidecar.mode}
@@ -117,7 +138,7 @@ def _sidecar(daemon: Daemon) -> dict[str, object]:
     }
 
 
-def snapshot(daemon: Daemon) -> Snapshot:
+def snapshot(daemon: Running) -> Snapshot:
     """Every figure of the metrics page."""
     plane, sidecar = daemon.plane, daemon.sidecar
     figures: dict[str, object] = {}
@@ -144,6 +165,6 @@ def snapshot(daemon: Daemon) -> Snapshot:
     )
 
 
-def name_table(daemon: Daemon) -> Mapping[str, object]:
+def name_table(daemon: Running) -> Mapping[str, object]:
     """The mesh table as istiod's /debug/ndsz prints it."""
     return export.name_table(daemon.table)

@@ -13,7 +13,7 @@ import sys
 from typing import Literal
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 Format = Literal["text", "logfmt", "json"]
 
@@ -45,40 +45,42 @@ def _drop_color(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDi
     return event
 
 
-def open_log(level: str, setting: str) -> None:
-    """Send every log record of this process to standard error."""
-    form = choose(
-        setting,
-        is_terminal=sys.stderr.isatty(),
-        has_journal="JOURNAL_STREAM" in os.environ,
-    )
-    shared: list[structlog.typing.Processor] = [
+def _shared(form: Format) -> list[Processor]:
+    """What every record goes through, ours and the standard library's."""
+    stamp: list[Processor] = [structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    return [
+        *(stamp if form != "logfmt" else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.StackInfoRenderer(),
         _drop_color,
     ]
-    if form != "logfmt":
-        shared.insert(0, structlog.processors.TimeStamper(fmt="iso", utc=True))
-    final: list[structlog.typing.Processor] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    ]
+
+
+def _render(form: Format, *, colors: bool) -> list[Processor]:
+    """The last steps: a record becomes one line."""
+    bare: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if form == "text":
-        final.append(
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                pad_event_to=0,
-                exception_formatter=structlog.dev.plain_traceback,
-            )
+        console = structlog.dev.ConsoleRenderer(
+            colors=colors, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
         )
-    else:
-        final.append(structlog.processors.format_exc_info)
-        final.append(
-            structlog.processors.JSONRenderer(default=str) if form == "json" else _render_journal
-        )
+        return [*bare, console]
+    line: Processor = _render_journal
+    if form == "json":
+        line = structlog.processors.JSONRenderer(default=str)
+    return [*bare, structlog.processors.format_exc_info, line]
+
+
+def open_log(level: str, setting: str) -> None:
+    """Send every log record of this process to standard error."""
+    is_terminal = sys.stderr.isatty()
+    form = choose(setting, is_terminal=is_terminal, has_journal="JOURNAL_STREAM" in os.environ)
+    shared = _shared(form)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=final, foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(
+            processors=_render(form, colors=is_terminal), foreign_pre_chain=shared
+        )
     )
     root = logging.getLogger()
     root.handlers = [handler]

@@ -6,7 +6,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from interceptor.debug.metrics import Snapshot, render
 
-
 ORDER = ("plane", "result", "qtype", "direction", "what", "le")
 
 

@@ -1,0 +1,14 @@
+"""Without a daemon the command line says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from interceptor.debug import control
+
+
+def test_no_daemon_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(control.NotRunning, match="interceptor run"):
+        control.request(tmp_path, "GET", "/status")
