@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from typing import TypeVar
 
 import pytest
 
+from interceptor.host import command
 from interceptor.lab import agent
 from interceptor.lab.agent import Agent
 from interceptor.lab.world import Lab
@@ -42,3 +48,67 @@ def member(request: pytest.FixtureRequest) -> Iterator[Agent]:
         one.start()
         yield one
         one.stop()
+
+
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+Result = TypeVar("Result")
+
+
+class Namespace:
+    """A bare network namespace with lo up, and a thread that lives in it.
+
+    Sockets made by `call`ed functions and commands run by them are the
+    namespace's; /sys stays the host's, so that cgroups are to be seen.
+    """
+
+    count = itertools.count()
+
+    def __init__(self, what: str) -> None:
+        self.name = f"itest-{os.getpid()}-{next(self.count)}-{what}"
+        command.run(["ip", "netns", "add", self.name])
+        self._pool = ThreadPoolExecutor(1, initializer=self._enter)
+        self.sh("ip link set lo up")
+
+    def _enter(self) -> None:
+        descriptor = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            if LIBC.setns(descriptor, CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        finally:
+            os.close(descriptor)
+
+    def call(self, function: Callable[..., Result], *args: object, **named: object) -> Result:
+        """What ``function`` returns (or raises) in the namespace."""
+        return self._pool.submit(function, *args, **named).result()
+
+    def thread(self, function: Callable[[], None]) -> None:
+        """Run ``function`` in a thread of its own in the namespace, for as long as it likes."""
+
+        def body() -> None:
+            self._enter()
+            function()
+
+        Thread(target=body, daemon=True).start()
+
+    def sh(self, script: str, *, check: bool = True) -> str:
+        """A shell script's output."""
+        return self.call(command.run, ["sh", "-euc", script], check=check).stdout
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        command.run(["ip", "netns", "del", self.name], check=False)
+
+
+@pytest.fixture(scope="module")
+def namespaces() -> Iterator[Callable[[str], Namespace]]:
+    """A maker of namespaces, all of which are gone after the tests of a file."""
+    made: list[Namespace] = []
+
+    def make(what: str) -> Namespace:
+        made.append(Namespace(what))
+        return made[-1]
+
+    yield make
+    for namespace in made:
+        namespace.close()
