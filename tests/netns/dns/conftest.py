@@ -167,6 +167,10 @@ class World:
                 done = self.inside(self.vm, line)
                 assert done.returncode == 0, done.stderr
 
+    def run_plane(self, length: int = 4096) -> Running:
+        """A plane on the VM; the caller closes it."""
+        return Running(self, Settings(QUEUE, length, TCP_PORT, MARK))
+
     def capture(self, name: str, expression: str) -> tuple[Path, subprocess.Popen[bytes]]:
         """tcpdump on the link, from before this returns."""
         file = self.folder / f"{secrets.token_hex(4)}.pcap"
@@ -237,16 +241,38 @@ class Running:
         self.loop.close()
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def open_world(folder: Path) -> Iterator[World]:
+    """For fixtures: a world with its rules, gone afterwards."""
     with ExitStack() as stack:
-        yield World(stack, tmp_path)
+        world = World(stack, folder)
+        world.rules()
+        yield world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One for all tests of a file, which must leave it as it was."""
+    yield from open_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def plane(world: World) -> Iterator[Running]:
+    running = world.run_plane()
+    try:
+        yield running
+    finally:
+        running.close()
 
 
 @pytest.fixture
-def plane(world: World) -> Iterator[Running]:
-    world.rules()
-    running = Running(world, Settings(QUEUE, 4096, TCP_PORT, MARK))
+def own_world(tmp_path: Path) -> Iterator[World]:
+    """For tests that break it."""
+    yield from open_world(tmp_path)
+
+
+@pytest.fixture
+def own_plane(own_world: World) -> Iterator[Running]:
+    running = own_world.run_plane()
     try:
         yield running
     finally:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.netns.dns.conftest import CLIENT4, QUEUE, SERVER4, SERVER6, Running, World
+if TYPE_CHECKING:
+    from tests.netns.dns.conftest import Running, World
 
 pytestmark = pytest.mark.root
+SERVER4, SERVER6 = "10.99.0.1", "fd99::1"
+CLIENT4, QUEUE = "10.99.0.2", 15053
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def container(world: World, plane: Running) -> str:
     """A namespace behind a bridge on the VM, which forwards and masquerades for it."""
     name = world.vm.replace("dv", "dc")

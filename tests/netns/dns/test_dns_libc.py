@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.netns.dns.conftest import SERVER4, SERVER6, Running, World
+if TYPE_CHECKING:
+    from tests.netns.dns.conftest import Running, World
 
 pytestmark = pytest.mark.root
+SERVER4, SERVER6 = "10.99.0.1", "fd99::1"
 
 BOTH = ["10.0.0.1", "10.0.0.2", "fd00::1"]
 OPTIONS = ["", "edns0 trust-ad", "single-request", "single-request-reopen", "ndots:5", "use-vc"]
@@ -48,7 +51,7 @@ class Applications:
         return sorted(self.run(str(program), name).stdout.split("\n")[:-1])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def applications(world: World, plane: Running) -> Applications:
     return Applications(world)
 
