@@ -21,14 +21,15 @@ from interceptor.capture.backend import Choice
 from interceptor.capture.joined import Joined
 from interceptor.capture.journal import NAME as JOURNAL_NAME
 from interceptor.capture.journal import Journal
-from interceptor.capture.plan import Place, Plan
+from interceptor.capture.plan import Facts, Place, Plan
 from interceptor.config import Config
 from interceptor.errors import InterceptorError, Unsupported
-from interceptor.host import lock, resolver
+from interceptor.host import lock, probe, resolver
 from interceptor.mesh.answer import Answers
 from interceptor.mesh.model import Locale
 from interceptor.mesh.table import MeshTable
-from interceptor.sidecar import launch, pid
+from interceptor.sidecar import launch, pid, setting
+from interceptor.sidecar.setting import Settings
 from interceptor.source import files, nametable
 from interceptor.source.event import Event
 
@@ -36,6 +37,19 @@ TELL_BYTES = 30_000  # a diff that is longer is cut
 
 
 ISTIOD = Unsupported("mesh.source istiod", "a later version; files and nametable work today")
+
+
+def sidecar_settings(config: Config, facts: Facts) -> Settings:
+    """What shapes the sidecar's resources on this host, container bridges included."""
+    bridges = config.capture.interfaces.bridges
+    links = probe.addresses() if bridges else {}
+    found = [address for name in bridges for address in links.get(name, ())]
+    return setting.choose(
+        config,
+        facts.own_addresses,
+        ipv6=facts.has_ipv6,
+        bridge_addresses=[address for address in found if not address.is_link_local],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ from interceptor.host.lock import NAME as LOCK_NAME
 from interceptor.host.lock import Lock
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
-from interceptor.sidecar import setting
 from interceptor.sidecar.managed import Managed
 from interceptor.sidecar.pid import is_listening
 from interceptor.sidecar.process import State
@@ -109,7 +108,7 @@ class Daemon:
             self.plane = Plane(settings, self._view, log.warning)
             await self.plane.open()
         if config.sidecar.mode == "managed":
-            settings_of = setting.choose(config, self.facts.own_addresses, ipv6=self.facts.has_ipv6)
+            settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, self.facts)
             self.sidecar = Managed(config, settings_of, self._on_sidecar)
             await self.sidecar.open(self.table)
         elif config.sidecar.mode == "external" and config.capture.enabled:
