@@ -22,7 +22,7 @@ import threading
 import warnings
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,8 @@ _TCP = 6
 # linux/netlink.h and linux/netfilter/nfnetlink_queue.h
 _SOL_NETLINK, _NO_ENOBUFS = 270, 5
 _CONFIG = 3 << 8 | 2  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_CONFIG
-_CONFIG_MASK, _CONFIG_FLAGS, _FAIL_OPEN = 4, 5, 1
+_LENGTH, _MASK, _FLAGS = 3, 4, 5  # NFQA_CFG_QUEUE_MAXLEN, NFQA_CFG_MASK, NFQA_CFG_FLAGS
+_FAIL_OPEN = 1
 _NLM_F_REQUEST = 1
 
 
@@ -71,6 +72,7 @@ class Queue:
         self._steer_mark = steer_mark
         self._send = send
         self._queue: NetfilterQueue | None = None
+        self._number = 0
         self._thread = 0
         self._stopping = False
 
@@ -88,8 +90,9 @@ class Queue:
             idle = struct.pack("@ll", int(seconds), int(rest * 1e6))
             netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, idle)
             netlink.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
-            netlink.send(_fail_open(number))
-        self._queue = queue
+            # A full queue is to let further packets pass instead of dropping them.
+            netlink.send(_request(number, {_MASK: _FAIL_OPEN, _FLAGS: _FAIL_OPEN}))
+        self._queue, self._number = queue, number
 
     def serve(self) -> None:
         """Answer until `stop`; then what is queued already, and give the queue back."""
@@ -100,6 +103,10 @@ class Queue:
         while not self._stopping:
             queue.run()
             self.progress += 1
+        # Unbinding drops what waits. With no room at all everything new passes (the queue
+        # fails open), so that after one more look nothing can be waiting.
+        with socket.socket(fileno=os.dup(queue.get_fd())) as netlink:
+            netlink.send(_request(self._number, {_LENGTH: 0}))
         queue.run(block=False)
         queue.unbind()
 
@@ -160,15 +167,12 @@ def _is_tcp(packet: bytes) -> bool:
     return packet[6 if packet[0] >> 4 == 6 else 9] == _TCP
 
 
-def _fail_open(number: int) -> bytes:
-    """The request that a full queue lets further packets pass instead of dropping them.
-
-    The library has no call for it; the kernel takes it only from the socket that is bound.
-    """
-    flag = struct.pack("!I", _FAIL_OPEN)
+def _request(number: int, settings: Mapping[int, int]) -> bytes:
+    """A change of the queue's settings that the library has no call for. The kernel takes it
+    only from the socket that is bound, and at once."""
     body = struct.pack("!BBH", socket.AF_UNSPEC, 0, number)
-    for kind in (_CONFIG_MASK, _CONFIG_FLAGS):
-        body += struct.pack("=HH", 4 + len(flag), kind) + flag
+    for kind, value in settings.items():
+        body += struct.pack("=HH", 8, kind) + struct.pack("!I", value)
     return struct.pack("=IHHII", 16 + len(body), _CONFIG, _NLM_F_REQUEST, 0, 0) + body
 
 

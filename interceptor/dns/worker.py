@@ -217,7 +217,7 @@ def _open_queue(queue: Queue, settings: Settings) -> None:
         except OSError:
             if monotonic() > deadline:
                 raise
-            pause.wait(0.05)
+            pause.wait(0.01)
 
 
 def run(descriptor: int) -> int:

@@ -111,3 +111,36 @@ def test_a_stopped_worker_is_not_for_ever_in_the_way_of_tcp(
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     own_world.wait(lambda: own_world.short("+tcp", "+time=1", "www.other.test") == ["192.0.2.1"], 6)
+
+
+STEADY = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.connect((sys.argv[1], 53)); sock.settimeout(2)
+lost = 0
+for number in range(int(sys.argv[3])):
+    query = number.to_bytes(2, "big") + bytes.fromhex(sys.argv[2])
+    sock.send(query)
+    try:
+        while sock.recv(600)[:2] != query[:2]: pass
+    except TimeoutError:
+        lost += 1
+print(lost)
+"""
+
+
+def test_coming_and_going_in_good_order_loses_no_query(own_world: World) -> None:
+    """The queue is drained before it is given back; the rule's bypass does the rest."""
+    query = "01000001000000000000" + b"\3www\5other\4test\0".hex() + "00010001"
+    file = own_world.folder / "steady.py"
+    file.write_text(STEADY)
+    out = own_world.folder / "lost"
+    with out.open("wb") as stdout:
+        line = f"python3 {file} {SERVER4} {query} 40000"
+        client = own_world.start(own_world.vm, line, stdout=stdout)
+        cycles = 0
+        while client.poll() is None:
+            own_world.run_plane().close()
+            cycles += 1
+    assert cycles > 2
+    assert out.read_text().strip() == "0"

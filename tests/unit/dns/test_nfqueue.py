@@ -131,8 +131,8 @@ def test_one_packet_in_so_many_is_timed(answers: Answers, query: Query) -> None:
     assert bench.queue.progress == 3 * SAMPLE
 
 
-def test_the_fail_open_request_is_sound_netlink() -> None:
-    request = nfqueue._fail_open(15053)
+def test_a_request_is_sound_netlink() -> None:
+    request = nfqueue._request(15053, {4: 1, 5: 1})
     length, kind, flags = struct.unpack_from("=IHH", request)
     assert (length, kind, flags) == (len(request), 0x0302, 1)
     assert struct.unpack_from("!H", request, 18) == (15053,)
