@@ -105,6 +105,8 @@ def blackhole(settings: Settings) -> cluster_pb2.Cluster:
 def inbound(name: str, settings: Settings) -> cluster_pb2.Cluster:
     """To the local application, from a source that the capture rules leave alone."""
     cluster = _plain(name, Discovery.ORIGINAL_DST, settings)
+    if settings.transparent and settings.keep_client:
+        return cluster
     bind = cluster.upstream_bind_config
     bind.source_address.CopyFrom(_any_port(INBOUND_SOURCE4))
     bind.freebind.value = True

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from envoy.config.core.v3 import base_pb2, socket_option_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from interceptor.mesh.model import Address, Host
@@ -50,6 +51,8 @@ def build_inbound(settings: Settings, services: Mapping[int, str]) -> listener_p
         wildcards += (IPv6Address(0),)
     listener = _bound(INBOUND, wildcards, settings.inbound_port, base_pb2.INBOUND)
     listener.transparent.value = settings.transparent
+    if settings.transparent and settings.keep_client:
+        listener.listener_filters.append(_original_source(settings.transparent_mark))
     listener.socket_options.append(_KEEPALIVE)
     listener.filter_chains.extend(_blackholes(settings, "inbound"))
     for port, host in sorted(services.items()):
@@ -131,6 +134,14 @@ def _chain(
             destination_port=UInt32Value(value=port)
         ),
         filters=[last],
+    )
+
+
+def _original_source(mark: int) -> listener_components_pb2.ListenerFilter:
+    """Dial the application from the client's own address."""
+    return listener_components_pb2.ListenerFilter(
+        name="envoy.filters.listener.original_src",
+        typed_config=pack(original_src_pb2.OriginalSrc(mark=mark)),
     )
 
 

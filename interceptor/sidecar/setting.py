@@ -23,6 +23,10 @@ class Settings:
     which others call this VM; an endpoint there is this VM's own service.
     ``access_log`` is a path, empty for none. ``resolvers``: the DNS servers that
     Envoy asks for endpoints that are names, empty for those of resolv.conf.
+    ``keep_client`` (with ``transparent`` only): the application sees the client's
+    own address instead of 127.0.0.6. That needs rules which bring its replies
+    back to Envoy: packets on lo with ``transparent_mark`` give it to their
+    connection, and the connection gives it to what the application sends.
     """
 
     namespace: str = "default"
@@ -35,6 +39,7 @@ class Settings:
     ipv6: bool = True
     passthrough: bool = True
     transparent: bool = False
+    keep_client: bool = False
     transparent_mark: int = 0x1DC2
     access_log: str = ""
     connect_timeout_ms: int = 2000

@@ -187,6 +187,11 @@ class World:
 
     # the daemon's part
 
+    def set(self, **settings: Any) -> None:
+        """Other settings than those of the configuration, before the start."""
+        self.settings = replace(self.settings, **settings)
+        self.snapshot = resources.build(self.table, self.settings)
+
     def wanted(self) -> launch.Launch:
         program = binary.find(self.config.sidecar.binary)
         text = bootstrap.build(self.config, self.place)

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Http(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one write for headers and body: no delayed ACK between them
 
     def do_GET(self) -> None:
         body = json.dumps(
@@ -34,6 +35,13 @@ class Http(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    def server_bind(self) -> None:
+        """Without the look-up of our own name, which takes seconds where no DNS answers."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]
+
+
 class Tcp(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         name = self.server.name  # type: ignore[attr-defined]
@@ -44,7 +52,7 @@ class Tcp(socketserver.StreamRequestHandler):
 
 def serve(spec: str) -> None:
     kind, name, port, address = spec.split(":", 3)
-    base = ThreadingHTTPServer if kind == "http" else socketserver.ThreadingTCPServer
+    base = Server if kind == "http" else socketserver.ThreadingTCPServer
     handler = Http if kind == "http" else Tcp
     family = 10 if ":" in address else 2
     made = type("Made", (base,), {"address_family": family, "allow_reuse_address": True})

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from interceptor.mesh.model import Endpoint, Host, Kind, Port
-from interceptor.sidecar import inbound
+from interceptor.sidecar import cluster, inbound
 from interceptor.sidecar.setting import Settings
 
 OWN = ip_address("192.0.2.9")
@@ -62,3 +62,14 @@ def test_a_service_cannot_take_our_own_port() -> None:
 def test_tproxy_makes_the_listener_transparent() -> None:
     assert inbound.build_inbound(replace(SETTINGS, transparent=True), {}).transparent.value
     assert not inbound.build_inbound(SETTINGS, {}).transparent.value
+
+
+def test_the_clients_address_is_kept_only_where_asked_and_transparent() -> None:
+    for transparent in (False, True):
+        for keep in (False, True):
+            settings = replace(SETTINGS, transparent=transparent, keep_client=keep)
+            filters = [item.name for item in inbound.build_inbound(settings, {}).listener_filters]
+            is_kept = "envoy.filters.listener.original_src" in filters
+            assert is_kept == (transparent and keep)
+            is_bound = cluster.inbound("x", settings).HasField("upstream_bind_config")
+            assert is_bound is not is_kept, "one source or the other"
