@@ -12,13 +12,14 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from interceptor.lab import agent as lab_agent
 from interceptor.lab import snapshot
 from interceptor.lab.agent import Agent
-from interceptor.lab.removal import wait_until
+from interceptor.lab.removal import LabFailed, wait_until
 from interceptor.lab.snapshot import Snapshot
 from interceptor.lab.world import Lab
 
@@ -106,7 +107,18 @@ class Victim:
         self.agent.run("clean")
         left = snapshot.diff(self.before, snapshot.observe(self.lab, "vm"))
         assert left == "", left
-        wait_until(lambda: not self.lab.pids("vm"), "the end of every process", 5)
+        try:
+            wait_until(lambda: not self.lab.pids("vm"), "the end of every process", 5)
+        except LabFailed as error:
+            lines = [f"{pid}: {command_line(pid)}" for pid in self.lab.pids("vm")]
+            raise AssertionError("\n".join([str(error), *lines])) from error
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return "gone"
 
 
 def torment(backend: str, kills: int, seed: int) -> Victim:
