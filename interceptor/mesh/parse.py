@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import PurePath
 from typing import NamedTuple, TypeVar
 
@@ -160,7 +160,12 @@ def _read(part: _Part, where: str, notes: Notes) -> Resource | None:
     read = _READERS.get((version, kind))
     if notes or read is None:
         return None
-    return read(tree, f"{part.name} ({PurePath(where).name})", notes)
+    return read(tree, f"{part.name} ({_file_name(where)})", notes)
+
+
+@lru_cache(maxsize=64)
+def _file_name(where: str) -> str:
+    return PurePath(where).name
 
 
 def _reader(form: type[Shape], read: Callable[[Shape, str, Notes], Resource]) -> Read:

@@ -54,6 +54,8 @@ class Reader:
 
     def __init__(self) -> None:
         self._lines: set[bytes] = set()
+        self._tree = ryml.Tree()
+        self._buffer = bytearray(1 << 16)
 
     def decode(self, text: bytes) -> object | None:
         """The one document in ``text``, or None where only PyYAML can tell."""
@@ -65,18 +67,24 @@ class Reader:
                 return None
         if len(self._lines) < _REMEMBERED:
             self._lines |= fresh
-        return _decode(text)
+        return self._decode(text)
 
-
-def _decode(text: bytes) -> object | None:
-    try:
-        tree = ryml.parse_in_arena(text)
-        rendered = ryml.emit_json_malloc(tree, tree.root_id())
-    except (ryml.ExceptionBasic, ryml.ExceptionParse, ryml.ExceptionVisit):
-        return None
-    # rapidyaml takes a line that is indented too far after a list item for a
-    # key that starts with spaces; PyYAML says what is wrong with it.
-    if not rendered or '" ' in rendered:
-        return None
-    found: object = orjson.loads(rendered)
-    return found
+    def _decode(self, text: bytes) -> object | None:
+        """By way of JSON; tree and buffer are used again, because emit_json_malloc leaks."""
+        tree = self._tree
+        tree.clear()
+        tree.clear_arena()
+        try:
+            ryml.parse_in_arena(text, tree=tree)
+            length = ryml.compute_json_length(tree, 0)
+            if length > len(self._buffer):
+                self._buffer = bytearray(2 * length)
+            rendered = ryml.emit_json_in_place(tree, self._buffer, 0)
+        except (ryml.ExceptionBasic, ryml.ExceptionParse, ryml.ExceptionVisit):
+            return None
+        # rapidyaml takes a line that is indented too far after a list item for a
+        # key that starts with spaces; PyYAML says what is wrong with it.
+        if not length or self._buffer.find(b'" ', 0, length) >= 0:
+            return None
+        found: object = orjson.loads(rendered)
+        return found

@@ -22,6 +22,7 @@ from interceptor.mesh.model import Address
 
 _TRIES = 8  # hashes of a name that are tried before the lowest free slot is taken
 _REMEMBERED = 1 << 16  # slots kept for hosts that are gone
+_DENSE = 1 << 20  # slots for which a byte each is set aside
 _NAMED = 10  # hosts that a warning names; it counts the others
 
 
@@ -47,7 +48,8 @@ class Allocation:
         self._both = min(self._count4, self._count6)
         self._end = max(self._count4, self._count6)
         self._slots: dict[str, int] = {}
-        self._used: set[int] = set()
+        self._used = bytearray(min(self._both, _DENSE))  # one byte a slot, the rest in _far
+        self._far: set[int] = set()
         self._retired: dict[str, int] = {}
         self._resting: set[int] = set()
         self._blocked: dict[int, int] = {}
@@ -56,10 +58,11 @@ class Allocation:
         self._without: dict[str, None] = {}  # hosts with none
         self.changes = 0  # counts up with each slot given or taken
         for name, slot in (slots or {}).items():
-            if 0 <= slot < self._end and slot not in self._used:
+            if 0 <= slot < self._end and not self._is_used(slot):
                 self._take(name, slot)
         for name, slot in (retired or {}).items():
-            if 0 <= slot < self._end and slot not in self._used and slot not in self._resting:
+            is_free = 0 <= slot < self._end and not self._is_used(slot)
+            if is_free and slot not in self._resting:
                 self._retired[name] = slot
                 self._resting.add(slot)
         self.changes = 0
@@ -118,7 +121,7 @@ class Allocation:
         if slot is None:
             return None
         self._blocked[slot] = self._blocked.get(slot, 0) + 1
-        if slot not in self._used:
+        if not self._is_used(slot):
             return None
         owner = next(name for name, taken in self._slots.items() if taken == slot)
         self._drop(owner)
@@ -148,7 +151,10 @@ class Allocation:
     def _take(self, name: str, slot: int) -> None:
         self.changes += 1
         self._slots[name] = slot
-        self._used.add(slot)
+        if slot < len(self._used):
+            self._used[slot] = 1
+        else:
+            self._far.add(slot)
         if slot >= self._both:
             self._short[name] = None
 
@@ -156,7 +162,9 @@ class Allocation:
         slot = self._slots.pop(name, None)
         if slot is not None:
             self.changes += 1
-            self._used.discard(slot)
+            if slot < len(self._used):
+                self._used[slot] = 0
+            self._far.discard(slot)
             self._short.pop(name, None)
             self._lower(slot)
         return slot
@@ -173,8 +181,11 @@ class Allocation:
         else:
             self._high = min(self._high, slot)
 
+    def _is_used(self, slot: int) -> bool:
+        return bool(self._used[slot]) if slot < len(self._used) else slot in self._far
+
     def _is_free(self, slot: int) -> bool:
-        return not (slot in self._used or slot in self._resting or slot in self._blocked)
+        return not (self._is_used(slot) or slot in self._resting or slot in self._blocked)
 
     def _choose(self, name: str) -> int | None:
         if name in self._retired:
