@@ -27,9 +27,17 @@ def prepare(wanted: Launch, files: Files, access_log: str = "") -> None:
     os.chown(files.folder, -1, wanted.gid)
     files.folder.chmod(0o750)
     write(files.bootstrap, wanted.bootstrap, 0o640, wanted.gid)
-    if access_log and not access_log.startswith("/dev/"):
-        fd = os.open(access_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        os.fchown(fd, wanted.uid, wanted.gid)
+    make_log(access_log, wanted.uid, wanted.gid)
+
+
+def make_log(path: str, uid: int, gid: int) -> None:
+    """Make the access log for Envoy to append to, at the start and after each rotation.
+
+    What is there is kept; a device such as /dev/stdout is left alone.
+    """
+    if path and not path.startswith("/dev/"):
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        os.fchown(fd, uid, gid)
         os.close(fd)
 
 

@@ -69,6 +69,8 @@ class Managed:
         return [str(item) for found in self._snapshot.conflicts.values() for item in found]
 
     async def reopen_logs(self) -> None:
+        """After a rotation. The new file is ours to make: Envoy may not, in a folder of root's."""
+        folder.make_log(self._log_path, self._wanted.uid, self._wanted.gid)
         await asyncio.to_thread(self.admin.reopen_logs)
 
     async def close(self, drain_s: float | None) -> None:

@@ -53,6 +53,9 @@ def test_a_daemon_opens_follows_leaves_and_comes_back(make_world, servers, make_
         log = Path(settings.access_log)
         log.rename(log.with_suffix(".1"))
         loop.run(sidecar.reopen_logs())
+        with world.connect("10.96.0.11", 3306) as connection:
+            assert connection.recv(99).startswith(b"t2")
+        assert world.access_log("db.com")[0]["service"] == "db.com"
     finally:
         loop.run(sidecar.close(0))
     assert states[-1] is State.STOPPED

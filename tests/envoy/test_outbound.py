@@ -102,7 +102,7 @@ def test_an_unknown_destination_is_dropped_where_configured(make_world, servers)
     world = make_world("  unknown_destinations: blackhole\n")
     world.start()
     code, _ = world.curl("http://10.77.0.4:8080/")
-    assert code == 56
+    assert code in (52, 56)  # closed or reset, whichever curl meets first
     assert world.access_log("10.77.0.4:8080")[0]["upstream_cluster"] == "BlackHoleCluster"
 
 
