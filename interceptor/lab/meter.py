@@ -185,7 +185,6 @@ def measure_load(
         "p50_us": got["p50_us"],
         "per_s": got["ok"] / got["seconds"],
         "cpu_us": spent / max(got["ok"], 1),
-        "bad": got["bad"],
     }
 
 
