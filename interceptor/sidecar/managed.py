@@ -16,7 +16,7 @@ from interceptor.sidecar.process import Sidecar, State
 from interceptor.sidecar.setting import Settings, access_log_path
 
 LIVE_S = 30.0  # a start on a small VM, with a large mesh
-SLICE = 200  # hosts between two looks at other work
+SLICE = 200  # hosts that may be worked out in the loop itself
 
 
 class Managed:
@@ -56,12 +56,19 @@ class Managed:
             )
 
     async def follow(self, difference: Difference) -> None:
-        """Bring Envoy's configuration up to date; the loop stays awake meanwhile."""
-        for part in resources.parts(difference, SLICE):
-            self._snapshot, change = resources.update(self._snapshot, part)
-            if change:
-                self.server.set(self._snapshot.resources, change)
-            await asyncio.sleep(0)
+        """Bring Envoy's configuration up to date; the loop stays awake meanwhile.
+
+        A large change is worked out in a thread, at once: each update copies the
+        snapshot's dictionaries, so that many slices of a large mesh would cost
+        the square of it.
+        """
+        update = resources.update
+        if len(difference.upserted) + len(difference.removed) > SLICE:
+            self._snapshot, change = await asyncio.to_thread(update, self._snapshot, difference)
+        else:
+            self._snapshot, change = update(self._snapshot, difference)
+        if change:
+            self.server.set(self._snapshot.resources, change)
 
     @property
     def conflicts(self) -> list[str]:
