@@ -6,7 +6,7 @@ share with others; `build` is an update from nothing, so the two cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from interceptor.mesh.model import Host
@@ -56,18 +56,6 @@ def empty(settings: Settings) -> Snapshot:
         draft.put(encode(Kind.LISTENER, bound.name, bound))
     draft.put(encode(Kind.LISTENER, inbound.INBOUND, inbound.build_inbound(settings, {})))
     return draft.finish()[0]
-
-
-def parts(difference: Difference, size: int) -> Iterator[Difference]:
-    """A large difference in slices of at most ``size`` hosts, for a loop that must stay awake.
-
-    Removals come last, with the last hosts that are set: an address that passes
-    from one host to another is never without a listener.
-    """
-    starts = range(0, max(1, len(difference.upserted)), size)
-    for start in starts:
-        removed = difference.removed if start == starts[-1] else ()
-        yield Difference(difference.upserted[start : start + size], removed)
 
 
 def update(previous: Snapshot, difference: Difference) -> tuple[Snapshot, Change]:

@@ -183,15 +183,6 @@ def test_two_headless_services_of_one_pod_are_no_conflict() -> None:
     assert not resources.build(table(HEADLESS, other), SETTINGS).conflicts
 
 
-def test_a_large_difference_comes_in_parts_with_what_goes_last() -> None:
-    difference = Difference(MESH, ("gone.example.com",))
-    parts = list(resources.parts(difference, 4))
-    assert [len(part.upserted) for part in parts] == [4, 4, 3]
-    assert [part.removed for part in parts] == [(), (), ("gone.example.com",)]
-    assert list(resources.parts(difference, 100)) == [difference]
-    assert list(resources.parts(Difference(removed=("x",)), 100)) == [Difference(removed=("x",))]
-
-
 def test_an_address_that_passes_to_another_host_keeps_its_listener() -> None:
     old = host("old.example.com", "10.96.0.40")
     new = host("new.example.com", "10.96.0.40")
