@@ -43,7 +43,7 @@ class Step:
 def _members(stage: Stage) -> Iterator[str]:
     for each in (stage.vm, stage.vm2):
         status = each.read("status")
-        yield f"{each.host}: {status.get('backend')}"
+        yield from (f"{each.host}: {line}" for line in demo_call.texts(status["backend_why"]))
         if not status.get("ready"):
             raise Deviation(f"{each.host} is not ready: {status}")
 
@@ -65,7 +65,8 @@ def _clean(stage: Stage) -> Iterator[str]:
         left = snapshot.diff(stage.before[each.host], snapshot.observe(stage.lab, each.host))
         if left:
             raise Deviation(f"{each.host} is not as it was:\n{left}")
-        yield f"{each.host}: {', '.join(snapshot.COMMANDS)} print what they printed before"
+        yield f"{each.host}: as before, byte for byte, say"
+        yield f"   {', '.join(snapshot.COMMANDS)}"
 
 
 STEPS = (
@@ -98,7 +99,7 @@ def _show(stage: Stage, steps: Sequence[Step], console: Console) -> None:
             progress.update(task, description=step.title)
             console.print(f"[bold]{number}. {step.title}[/bold]")
             for line in step.run(stage):
-                console.print(f"   {line}", markup=False, highlight=False)
+                console.print(f"   {line}", markup=False, highlight=False, soft_wrap=True)
             progress.advance(task)
 
 

@@ -62,6 +62,13 @@ with socket.socket(family, kind) as s:
 """
 
 
+def texts(value: object) -> list[str]:
+    """A JSON array of strings."""
+    if not isinstance(value, list):
+        raise Deviation(f"no array: {value!r}")
+    return [str(each) for each in value]
+
+
 def _ask(agent: Agent, call: Call) -> str:
     """What an application hears: the first line of the answer."""
     if call.is_http:
@@ -88,15 +95,18 @@ def _addresses(agent: Agent, call: Call) -> list[str]:
 def run(agent: Agent, call: Call) -> Iterator[str]:
     """Make one call, and tell its way. Raises Deviation."""
     yield call.title
+    kind = "A" if call.family == 4 else "AAAA"
     addresses = _addresses(agent, call)
-    resolved = agent.read("resolve", call.name, "--type", "A" if call.family == 4 else "AAAA")
-    yield f"   answer    {', '.join(addresses)}  (by {resolved['host']}: {resolved['why']})"
+    resolved = agent.read("resolve", call.name, "--type", kind)
+    yield f"   query     {kind} {call.name}"
+    yield f"   answer    {', '.join(addresses)}: {resolved['why']}"
     target = f"[{addresses[0]}]" if ip_address(addresses[0]).version == 6 else addresses[0]
     fate = agent.read("explain", "tcp", f"{target}:{call.port}")
     if fate["verdict"] != "outbound":
         raise Deviation(f"{call.title}: explain says {fate['verdict']}: {fate['why']}")
     yield f"   rule      {fate['rule']}: {fate['why']}; to {fate['to']}"
-    yield f"   cluster   {fate.get('cluster', '')} of {fate['endpoints']}"
+    yield f"             {texts(fate['rule_text'])[-1]}"
+    yield f"   cluster   {fate['cluster']}: {', '.join(texts(fate['endpoints']))}"
     heard = _ask(agent, call)
     name = re.split(r"[ :\n]", heard, maxsplit=1)[0]
     if name not in call.expected:
