@@ -76,15 +76,16 @@ class Reader:
         tree.clear_arena()
         try:
             ryml.parse_in_arena(text, tree=tree)
-            length = ryml.compute_json_length(tree, 0)
-            if length > len(self._buffer):
-                self._buffer = bytearray(2 * length)
-            rendered = ryml.emit_json_in_place(tree, self._buffer, 0)
+            try:
+                rendered = ryml.emit_json_in_place(tree, self._buffer, 0)
+            except IndexError:  # the buffer is too small
+                self._buffer = bytearray(2 * ryml.compute_json_length(tree, 0))
+                rendered = ryml.emit_json_in_place(tree, self._buffer, 0)
         except (ryml.ExceptionBasic, ryml.ExceptionParse, ryml.ExceptionVisit):
             return None
         # rapidyaml takes a line that is indented too far after a list item for a
         # key that starts with spaces; PyYAML says what is wrong with it.
-        if not length or self._buffer.find(b'" ', 0, length) >= 0:
+        if not rendered or self._buffer.find(b'" ', 0, len(rendered)) >= 0:
             return None
         found: object = orjson.loads(rendered)
         return found

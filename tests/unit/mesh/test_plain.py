@@ -151,3 +151,12 @@ def test_real_documents_read_alike_in_both_ways(path: Path) -> None:
 
 def test_a_huge_document_is_left_to_pyyaml() -> None:
     assert plain.Reader().decode(b"a: b\n" * 300_000) is None
+
+
+def test_a_document_larger_than_the_buffer_is_read_whole() -> None:
+    reader = plain.Reader()
+    text = b"".join(b"key%d: value\n" % number for number in range(10_000))
+    found = reader.decode(text)
+    assert isinstance(found, dict)
+    assert len(found) == 10_000
+    assert reader.decode(b"a: b\n") == {"a": "b"}
