@@ -7,8 +7,9 @@ several lines; their order does not matter, since all have one verdict.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from itertools import product
 
 from interceptor.capture.rule import (
@@ -30,6 +31,12 @@ from interceptor.capture.rule import (
 
 MULTIPORT = 15
 """Ports in one multiport match (XT_MULTI_PORTS in linux/netfilter/xt_multiport.h)."""
+
+NOWHERE: Mapping[int, tuple[Network, ...]] = {
+    4: (ip_network("0.0.0.0/32"),),
+    6: (ip_network("::/128"),),
+}
+"""For an empty set, whose rule has to stay (``Plan.released``): no packet goes there."""
 
 Elements = Callable[[SetName], tuple[Network, ...]]
 """Networks of a set, where they are written out for want of ipset."""
@@ -112,7 +119,8 @@ def _alternatives(
             return _networks(Slot.DESTINATION, "-d", networks, negate)
         case DestinationSet(name):
             if dialect.elements is not None:
-                return _networks(Slot.DESTINATION, "-d", dialect.elements(name), False)
+                elements = dialect.elements(name) or NOWHERE[dialect.version]
+                return _networks(Slot.DESTINATION, "-d", elements, False)
             full = set_name(name, dialect.version)
             return [((Slot.MATCH, f"-m set --match-set {full} dst"),)]
         case DestinationLocal(negate):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from interceptor.capture import order, span
-from interceptor.capture.rule import Hook, Network, Rule, SetName, Verdict
+from interceptor.capture.rule import DestinationSet, Hook, Network, Rule, SetName, Verdict
 from interceptor.capture.span import Place
 from interceptor.config import Config
 from interceptor.mesh.model import Address
@@ -30,6 +30,9 @@ __all__ = [
     "Verdict",
     "build",
 ]
+
+
+OUTBOUND = SetName.OUTBOUND
 
 
 class Plane(enum.Enum):
@@ -161,9 +164,13 @@ class Plan:
         return replace(self, places=span.uncovered(self.fixed, places, self.families))
 
     def released(self) -> Plan:
-        """The same chains without rules and routes: nothing new is captured, and what
-        is open goes on (a removed nat chain would hang it)."""
-        return replace(self, rules=(), fixed=(), places=(), servers=())
+        """The same chains and routes, capturing nothing new, so that what is open goes on.
+
+        The redirect rules with their emptied sets stay: a kernel without any of
+        them stops tracking connections, and those redirected before would hang.
+        """
+        rules = tuple(rule for rule in self.rules if DestinationSet(OUTBOUND) in rule.conditions)
+        return replace(self, rules=rules, fixed=(), places=(), servers=())
 
     def only(self, plane: Plane) -> Plan:
         """What the back end of one plane installs where the planes have one each."""

@@ -67,7 +67,9 @@ def _route_words(version: int, entry: Mapping[str, object]) -> str:
     everything = "0.0.0.0/0" if version == 4 else "::/0"
     network = ip_network(everything if dst == "default" else dst)
     kind = str(entry.get("type", "unicast"))
-    words = [kind, str(network), "dev", str(entry.get("dev", "lo"))]
+    words = [kind, str(network)]
+    if "dev" in entry:
+        words += ["dev", str(entry["dev"])]
     if "prefsrc" in entry:
         words += ["src", str(ip_address(str(entry["prefsrc"])))]
     table = str(entry.get("table", "main"))
