@@ -170,19 +170,13 @@ def pod(found: shape.Pod, origin: str, notes: Notes) -> Workloads:
     ]
     read = [field.address(notes, key, text) for key, text in keyed]
     addresses = tuple(dict.fromkeys(address for address in read if address is not None))
+    labels, ports = field.labels(metadata.get("labels", {})), _container_ports(spec)
     if status.get("phase") in ("Succeeded", "Failed") or metadata.get("deletionTimestamp"):
         addresses = ()
     unready = any(
         condition.get("type") == "Ready" and condition.get("status") != "True"
         for condition in status.get("conditions", ())
     )
-    ports = tuple(
-        (raw["name"], raw["containerPort"])
-        for container in spec.get("containers", ())
-        for raw in container.get("ports", ())
-        if raw.get("name") and "containerPort" in raw
-    )
-    labels = field.labels(metadata.get("labels", {}))
     members = tuple(
         Workload(
             name=name,
@@ -200,3 +194,13 @@ def pod(found: shape.Pod, origin: str, notes: Notes) -> Workloads:
         for address in addresses
     )
     return Workloads(name, namespace, origin, members)
+
+
+def _container_ports(spec: shape.PodSpec) -> tuple[tuple[str, int], ...]:
+    """The named ones: only they can be a Service's target by name."""
+    return tuple(
+        (raw["name"], raw["containerPort"])
+        for container in spec.get("containers", ())
+        for raw in container.get("ports", ())
+        if raw.get("name") and "containerPort" in raw
+    )

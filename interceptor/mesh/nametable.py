@@ -62,22 +62,28 @@ def parse(data: bytes, where: str, before: Mapping[str, Host] | None = None) -> 
     return MeshTable(hosts)
 
 
-def _host(notes: Notes, text: str, raw: object, where: str) -> Host | None:
-    key = f"table[{text!r}]"
+def _info(notes: Notes, key: str, raw: object) -> _Info | None:
+    try:
+        return _INFO.validate_python(raw)
+    except ValidationError:
+        pass
     if not isinstance(raw, dict):
         notes.append(Note(key, repr(raw), "a mapping with ips"))
         return None
+    bare = {name: value for name, value in raw.items() if value is not None}
     try:
-        info = _INFO.validate_python(raw)
-    except ValidationError:
-        raw = refusal.without_nulls(raw)
-        assert isinstance(raw, dict)
-        try:
-            info = _INFO.validate_python(raw)
-        except ValidationError as error:
-            for note in refusal.notes(error, raw):
-                notes.append(note._replace(key=f"{key}.{note.key}"))
-            return None
+        return _INFO.validate_python(bare)
+    except ValidationError as error:
+        for note in refusal.notes(error, bare):
+            notes.append(note._replace(key=f"{key}.{note.key}"))
+        return None
+
+
+def _host(notes: Notes, text: str, raw: object, where: str) -> Host | None:
+    key = f"table[{text!r}]"
+    info = _info(notes, key, raw)
+    if info is None:
+        return None
     name = field.host(notes, key, text)
     addresses: list[Address] = []
     for index, ip in enumerate(info.get("ips", ())):

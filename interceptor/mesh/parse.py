@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache, lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import PurePath
 from typing import NamedTuple, TypeVar
 
@@ -126,17 +126,19 @@ class _Part(NamedTuple):
         return f"{kind} {metadata.get('namespace') or 'default'}/{name}"
 
 
-def _documents(tree: object, key: str) -> Iterator[_Part]:
+def _documents(tree: object, key: str) -> list[_Part]:
     """The documents in a tree: itself, or the items of a List (or of a JSON array)."""
-    items = tree
+    items: object = tree
     inner = key
-    if isinstance(tree, dict) and str(tree.get("kind", "")).endswith(_LIST_OF):
+    if isinstance(tree, dict):
+        if not str(tree.get("kind", "")).endswith(_LIST_OF):
+            return [_Part(tree, key)]
         items, inner = tree.get("items") or [], f"{key}.items" if key else "items"
     if not isinstance(items, list):
-        yield _Part(tree, key)
-        return
-    for index, item in enumerate(items):
-        yield from _documents(item, f"{inner}[{index}]")
+        return [_Part(tree, key)]
+    return [
+        part for index, item in enumerate(items) for part in _documents(item, f"{inner}[{index}]")
+    ]
 
 
 def _problem(where: str, part: _Part, note: Note, keys: Mapping[str, int]) -> Problem:
@@ -152,13 +154,15 @@ def _read(part: _Part, where: str, notes: Notes) -> Resource | None:
     if not isinstance(tree, dict):
         notes.append(Note("(document)", repr(tree), "a mapping with apiVersion and kind"))
         return None
-    kind, version = tree.get("kind"), tree.get("apiVersion")
-    for key, value in (("apiVersion", version), ("kind", kind)):
-        if not isinstance(value, str) or not value:
-            written = field.MISSING if value is None else repr(value)
-            notes.append(Note(key, written, "a string, as in every Kubernetes document"))
+    version, kind = tree.get("apiVersion"), tree.get("kind")
+    if not (version and kind and isinstance(version, str) and isinstance(kind, str)):
+        for key, value in (("apiVersion", version), ("kind", kind)):
+            if not isinstance(value, str) or not value:
+                written = field.MISSING if value is None else repr(value)
+                notes.append(Note(key, written, "a string, as in every Kubernetes document"))
+        return None
     read = _READERS.get((version, kind))
-    if notes or read is None:
+    if read is None:
         return None
     return read(tree, f"{part.name} ({_file_name(where)})", notes)
 
@@ -171,15 +175,15 @@ def _file_name(where: str) -> str:
 def _reader(form: type[Shape], read: Callable[[Shape, str, Notes], Resource]) -> Read:
     """Checks the shape, then reads; on the slow path it mends the shape to read on."""
 
-    @cache
-    def adapter() -> TypeAdapter[Shape]:
-        return TypeAdapter(form)
+    adapter: list[TypeAdapter[Shape]] = []  # made when first needed: it takes a while
 
     def run(tree: Tree, origin: str, notes: Notes) -> Resource:
+        if not adapter:
+            adapter.append(TypeAdapter(form))
         try:
-            checked = adapter().validate_python(tree)
+            checked = adapter[0].validate_python(tree)
         except ValidationError:
-            checked = _mended(adapter(), tree, notes)
+            checked = _mended(adapter[0], tree, notes)
         said = list(notes)
         later: Notes = []
         _check_metadata(tree.get("metadata"), later)
@@ -210,7 +214,7 @@ def _check_metadata(metadata: object, notes: Notes) -> None:
         field.label(notes, "metadata.namespace", namespace)
 
 
-_READERS: dict[tuple[object, object], Read] = {
+_READERS: dict[tuple[str, str], Read] = {
     (version, kind): read
     for versions, kind, read in (
         (_ISTIO, "ServiceEntry", _reader(shape.ServiceEntry, istio.service_entry)),

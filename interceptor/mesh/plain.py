@@ -17,7 +17,7 @@ import re
 import orjson
 import ryml
 
-_LONGEST = 1 << 20  # bytes; a larger document would need about ten times that as a tree
+_LONGEST = 1 << 22  # bytes; a larger document would need about ten times that as a tree
 _REMEMBERED = 4096  # lines; most lines of a mesh's documents are alike
 
 

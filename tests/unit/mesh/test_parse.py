@@ -237,6 +237,7 @@ def test_a_problem_in_json_has_its_line() -> None:
         ("{}", ["apiVersion", "kind"]),
         ("kind: Service", ["apiVersion"]),
         ("apiVersion: 1\nkind: Pod", ["apiVersion"]),
+        ("apiVersion: v1\nkind: [Pod]", ["kind"]),
         ("- a\n- b", ["(document)", "(document)"]),
         ("just text", ["(document)"]),
     ],
