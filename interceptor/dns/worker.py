@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
 import signal
 import socket
@@ -38,7 +37,6 @@ BEAT_S = 0.5
 SWITCH_S = 1e-4
 STUCK_S = 2.0  # a queue thread without progress for so long is no life worth a sign
 OPEN_PATIENCE_S = 5.0  # an older worker may still hold queue and port
-NICE = -5  # every program waits for its names: before the daemon's own batch work
 LAST_WORDS_S = 1.0  # how long TCP/53 may take to close behind an ended queue
 LARGEST_UDP = 65535 - 48  # both headers of the larger family
 _PROC_QUEUES = Path("/proc/net/netfilter/nfnetlink_queue")
@@ -223,8 +221,6 @@ def _open_queue(queue: Queue, settings: Settings) -> None:
 def run(descriptor: int) -> int:
     """The whole life of a worker. Returns its exit code."""
     sys.setswitchinterval(SWITCH_S)
-    with suppress(PermissionError):  # a sandbox without CAP_SYS_NICE
-        os.setpriority(os.PRIO_PROCESS, 0, NICE)
     control = Control(descriptor)
     thread = threading.Thread(target=control.run, name="control", daemon=True)
     # Ctrl-C goes to the whole terminal's group: when to end is the daemon's to say.
