@@ -90,10 +90,12 @@ def run(parts: Sequence[str], amount: Amount, console: Console) -> dict[str, obj
 def _run_table(
     amount: Amount, console: Console, say: Callable[[str], None]
 ) -> dict[str, dict[str, float]]:
-    results = {}
-    table = Table("source", "load_s", "peak_mib", "after_mib", "change_p50_ms", "change_max_ms")
-    table.title = f"table: {amount.hosts} hosts"
+    results: dict[str, dict[str, float]] = {}
+    table = Table("source", title=f"table: {amount.hosts} hosts")
     for name, figures in bench_table.run(amount.hosts, say):
+        if not results:
+            for key in figures:
+                table.add_column(key)
         results[name] = dict(figures)
         table.add_row(name, *(f"{value:.3g}" for value in figures.values()))
     console.print(table)
