@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Protocol
 
 import interceptor
+from interceptor.capture import tally
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
+from interceptor.capture.plan import Plane as PlanPlane
 from interceptor.config import Config
+from interceptor.debug import metrics
+from interceptor.debug.http import Pages
 from interceptor.debug.metrics import Snapshot
 from interceptor.dns.plane import Plane as DnsPlane
 from interceptor.errors import Problem
@@ -139,7 +143,7 @@ def _sidecar(daemon: Running) -> dict[str, object]:
 
 
 def snapshot(daemon: Running) -> Snapshot:
-    """Every figure of the metrics page."""
+    """Every figure of the metrics page. Blocks for some milliseconds: rules are asked."""
     plane, sidecar = daemon.plane, daemon.sidecar
     figures: dict[str, object] = {}
     if plane is not None:
@@ -156,6 +160,12 @@ def snapshot(daemon: Running) -> Snapshot:
         figures["nacks"] = sum(
             count for (what, _kind), count in counts.items() if what == "refused"
         )
+    plan = daemon.guard.plan
+    if plan is not None and PlanPlane.TCP in plan.planes:
+        back_end = daemon.choice.tcp
+        name = f"iptables-{daemon.choice.variant}" if back_end == "iptables" else back_end
+        counted = tally.observe(name, plan.steering)
+        figures["connections"] = {(back_end, way): count for way, count in counted.items()}
     return Snapshot(
         table_hosts=len(daemon.table),
         table_age_s=monotonic() - daemon.loaded_s,
@@ -168,3 +178,14 @@ def snapshot(daemon: Running) -> Snapshot:
 def name_table(daemon: Running) -> Mapping[str, object]:
     """The mesh table as istiod's /debug/ndsz prints it."""
     return export.name_table(daemon.table)
+
+
+def pages(daemon: Running, confirm: Callable[[], bool]) -> Pages:
+    """What the daemon's HTTP shows of it."""
+    return Pages(
+        ready=lambda: ready(daemon),
+        metrics=lambda: metrics.render(snapshot(daemon)),
+        status=lambda: status(daemon),
+        name_table=lambda: name_table(daemon),
+        confirm=confirm,
+    )

@@ -8,6 +8,7 @@ socket: loopback is not a permission.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
@@ -22,7 +23,8 @@ Json = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """What the daemon lets be read and done. ``ready`` gives (ready, why not)."""
+    """What the daemon lets be read and done. ``ready`` gives (ready, why not);
+    ``metrics`` may block, and is called in a thread."""
 
     ready: Callable[[], tuple[bool, str]]
     metrics: Callable[[], bytes]
@@ -72,7 +74,8 @@ def build_public(pages: Pages) -> web.Application:
         # Prometheus text format; the library's own content type has a charset
         # parameter that aiohttp wants to set itself.
         return web.Response(
-            body=pages.metrics(), headers={"Content-Type": "text/plain; version=0.0.4"}
+            body=await asyncio.to_thread(pages.metrics),
+            headers={"Content-Type": "text/plain; version=0.0.4"},
         )
 
     async def name_table(request: web.Request) -> web.Response:

@@ -190,6 +190,17 @@ def test_metrics_count_what_was_answered(lab: Lab) -> None:
     agent.stop()
 
 
+def test_captured_connections_are_counted(lab: Lab, backend: str) -> None:
+    agent = member(lab, backend)
+    agent.start()
+    for _ in range(4):
+        assert curl(agent)
+    text = lab.run("vm", ["curl", "--silent", "http://127.0.0.1:15020/metrics"]).stdout
+    line = f'interceptor_captured_connections_total{{direction="outbound",plane="{backend}"}} 4.0'
+    assert line in text
+    agent.stop()
+
+
 def test_the_debug_page_is_not_for_everybody(lab: Lab) -> None:
     agent = member(lab)
     agent.start()
