@@ -9,12 +9,18 @@ from interceptor.capture import nfttext, ruleset
 from interceptor.capture.journal import Journal
 from interceptor.capture.nftmatch import Json
 from interceptor.capture.plan import Place, Plan
+from interceptor.capture.rule import Network, SetName
 from interceptor.capture.section import Section, sections
 from interceptor.capture.step import Command, Step
 from interceptor.host import command, netlink
 
 FAMILIES = ("inet", "ip", "ip6")
 """Where a table of ours may stand, whatever version put it there."""
+FEW_DELETIONS = 4
+"""nft 1.0.6 takes 10 ms for each deleted element of 10,000, and 170 ms of 100,000 ..."""
+MANY_ELEMENTS = 50_000
+"""... and reads a set whole to change anything in it: 1.4 s at 100,000, where the whole
+table anew takes 0.9 s. It is replaced in one transaction just as well."""
 DELETE = ("nft", "delete", "table", "inet", ruleset.TABLE["table"])
 
 
@@ -66,19 +72,22 @@ class Nftables:
         if self._plan is None:
             raise RuntimeError("update before apply")
         plan = self._plan.exchange(places)
-        commands: list[Json] = []
-        for name in ruleset.set_names(plan, self._sections(plan)):
-            for version in plan.families:
-                old = self._plan.networks(name, version)
-                new = plan.networks(name, version)
-                before, after = set(old), set(new)
-                gone = [network for network in old if network not in after]
-                fresh = [network for network in new if network not in before]
-                commands += ruleset.exchange(f"{name.value}{version}", gone, fresh)
-        if commands:
-            do = transaction(commands)
-            command.run(do.argv, do.stdin)
+        old, new = set(self._plan.places), set(plan.places)
+        if old != new:
+            if len(old - new) > FEW_DELETIONS or len(new) > MANY_ELEMENTS:
+                command.run((do := self.render(plan)[0].do).argv, do.stdin)
+            else:
+                self._exchange(old, new)
         self._plan = plan
+
+    def _exchange(self, old: set[Network], new: set[Network]) -> None:
+        """Only what differs; the sets of both families at once."""
+        commands: list[Json] = []
+        for version in (4, 6):
+            gone, fresh = _sorted(old - new, version), _sorted(new - old, version)
+            commands += ruleset.exchange(f"{SetName.OUTBOUND.value}{version}", gone, fresh)
+        do = transaction(commands)
+        command.run(do.argv, do.stdin)
 
     def revert(self) -> None:
         """Delete our table, whoever put it there, in whatever family."""
@@ -94,6 +103,11 @@ class Nftables:
 
     def _sections(self, plan: Plan) -> tuple[Section, ...]:
         return tuple(s for s in sections(plan) if self._queue or not s.is_queue)
+
+
+def _sorted(networks: Iterable[Network], version: int) -> list[Network]:
+    here = [network for network in networks if network.version == version]
+    return sorted(here, key=lambda network: int(network.network_address))
 
 
 def transaction(commands: Sequence[Json]) -> Command:
