@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from interceptor.capture import nfttext, ruleset
 from interceptor.capture.journal import Journal
@@ -17,10 +17,10 @@ from interceptor.host import command, netlink
 FAMILIES = ("inet", "ip", "ip6")
 """Where a table of ours may stand, whatever version put it there."""
 FEW_DELETIONS = 4
-"""nft 1.0.6 takes 10 ms for each deleted element of 10,000, and 170 ms of 100,000 ..."""
+"""nft 1.0.6 takes 10 ms for each deleted element of 10,000; all of them anew take 0.1 s."""
 MANY_ELEMENTS = 50_000
-"""... and reads a set whole to change anything in it: 1.4 s at 100,000, where the whole
-table anew takes 0.9 s. It is replaced in one transaction just as well."""
+"""nft 1.0.6 reads a set whole to change anything in it: 1.4 s at 100,000 elements for one more,
+10 s for others; a table anew takes 0.9 s, at the price of a packet that may find it empty."""
 DELETE = ("nft", "delete", "table", "inet", ruleset.TABLE["table"])
 
 
@@ -59,13 +59,25 @@ class Nftables:
         return _normal(json.loads(done.stdout)["nftables"]) if done else ""
 
     def apply(self, plan: Plan) -> None:
-        """Replace the table, unless it is as it should be already."""
-        if self.observe() != self.expected(plan):
-            if self._sections(plan):
+        """Make the table as the plan wants it, unless it is so already."""
+        observed = self.observe()
+        if observed != self.expected(plan):
+            if not self._sections(plan):
+                self.revert()
+            elif not observed or len(plan.places) > MANY_ELEMENTS:
                 self._journal.take(self.render(plan))
             else:
-                self.revert()
+                self._renew(plan, observed)
         self._plan = plan
+
+    def _renew(self, plan: Plan, observed: str) -> None:
+        """Exchange the rules where they stand; a table of another making is replaced."""
+        objects = [json.loads(line) for line in observed.splitlines()]
+        chains = [item["chain"]["name"] for item in objects if "chain" in item]
+        sets = [item["set"]["name"] for item in objects if "set" in item]
+        do = transaction(ruleset.renew(plan, self._queue, chains, sets))
+        if not command.run(do.argv, do.stdin, check=False):
+            self._journal.take(self.render(plan))
 
     def update(self, places: Iterable[Place]) -> None:
         """Exchange elements of the outbound sets, in one transaction."""
@@ -73,21 +85,13 @@ class Nftables:
             raise RuntimeError("update before apply")
         plan = self._plan.exchange(places)
         old, new = set(self._plan.places), set(plan.places)
-        if old != new:
-            if len(old - new) > FEW_DELETIONS or len(new) > MANY_ELEMENTS:
-                command.run((do := self.render(plan)[0].do).argv, do.stdin)
-            else:
-                self._exchange(old, new)
+        if len(new) > MANY_ELEMENTS and old != new:
+            do = self.render(plan)[0].do
+            command.run(do.argv, do.stdin)
+        elif old != new:
+            do = transaction(list(_exchange(plan, old, new)))
+            command.run(do.argv, do.stdin)
         self._plan = plan
-
-    def _exchange(self, old: set[Network], new: set[Network]) -> None:
-        """Only what differs; the sets of both families at once."""
-        commands: list[Json] = []
-        for version in (4, 6):
-            gone, fresh = _sorted(old - new, version), _sorted(new - old, version)
-            commands += ruleset.exchange(f"{SetName.OUTBOUND.value}{version}", gone, fresh)
-        do = transaction(commands)
-        command.run(do.argv, do.stdin)
 
     def revert(self) -> None:
         """Delete our table, whoever put it there, in whatever family."""
@@ -103,6 +107,18 @@ class Nftables:
 
     def _sections(self, plan: Plan) -> tuple[Section, ...]:
         return tuple(s for s in sections(plan) if self._queue or not s.is_queue)
+
+
+def _exchange(plan: Plan, old: set[Network], new: set[Network]) -> Iterator[Json]:
+    """Only what differs, unless that takes longer than everything anew; both families at once."""
+    for version in plan.families:
+        name = f"{SetName.OUTBOUND.value}{version}"
+        gone, fresh = _sorted(old - new, version), _sorted(new - old, version)
+        if len(gone) <= FEW_DELETIONS:
+            yield from ruleset.exchange(name, gone, fresh)
+        else:
+            elements = map(ruleset.element, plan.networks(SetName.OUTBOUND, version))
+            yield from ruleset.refill(name, list(elements))
 
 
 def _sorted(networks: Iterable[Network], version: int) -> list[Network]:

@@ -28,7 +28,8 @@ def _command(command: Json) -> str:
         case "chain":
             return f"{verb} chain {place} {fields['name']}{_hook(fields)}"
         case "set":
-            return f"{verb} set {place} {fields['name']} {_set(fields)}"
+            body = f" {_set(fields)}" if verb == "add" else ""
+            return f"{verb} set {place} {fields['name']}{body}"
         case "element":
             elements = ", ".join(_value(item) for item in _sequence(fields["elem"]))
             return f"{verb} element {place} {fields['name']} {{ {elements} }}"

@@ -50,8 +50,56 @@ def render(plan: Plan, queue: bool = True) -> tuple[Json, ...]:
     """
     table: Json = {"table": {"family": TABLE["family"], "name": TABLE["table"]}}
     commands: list[Json] = [{"add": table}, {"delete": table}, {"add": table}]
-    wanted = [section for section in sections(plan) if queue or not section.is_queue]
+    wanted = _wanted(plan, queue)
     commands += [_add("set", body) for body in _sets(plan, wanted)]
+    return (*commands, *_chains(plan, wanted))
+
+
+def renew(plan: Plan, queue: bool, chains: Iterable[str], sets: Iterable[str]) -> tuple[Json, ...]:
+    """The commands of one transaction for a host that has these chains and sets already.
+
+    The base chains stay and only their rules are exchanged. Of a table that is
+    deleted and added the kernel runs both chains for a moment, each by its own
+    reading of the generation, and a packet between may find both empty.
+    """
+    table: Json = {"table": {"family": TABLE["family"], "name": TABLE["table"]}}
+    commands: list[Json] = [{"add": table}, {"flush": table}]
+    wanted, present = _wanted(plan, queue), set(sets)
+    bodies = list(_sets(plan, wanted))
+    for body in bodies:
+        if body["name"] not in present:
+            commands.append(_add("set", body))
+        else:
+            commands += refill(str(body["name"]), body.get("elem", ()))
+    fresh = _chains(plan, wanted)
+    kept = {str(body["name"]) for command in fresh for body in _bodies(command, "chain")}
+    stale = [("chain", name) for name in sorted(set(chains) - kept)]
+    stale += [("set", name) for name in sorted(present - {str(body["name"]) for body in bodies})]
+    deletions: list[Json] = [{"delete": {kind: {**TABLE, "name": name}}} for kind, name in stale]
+    return (*commands, *fresh, *deletions)
+
+
+def _bodies(command: Json, kind: str) -> Iterator[Json]:
+    for subject in command.values():
+        if isinstance(subject, Mapping) and isinstance(body := subject.get(kind), Mapping):
+            yield body
+
+
+def refill(name: str, elements: object) -> tuple[Json, ...]:
+    """The commands that exchange a set's elements for others."""
+    flush: Json = {"flush": {"set": {**TABLE, "name": name}}}
+    if not elements:
+        return (flush,)
+    return (flush, {"add": {"element": {**TABLE, "name": name, "elem": elements}}})
+
+
+def _wanted(plan: Plan, queue: bool) -> list[Section]:
+    return [section for section in sections(plan) if queue or not section.is_queue]
+
+
+def _chains(plan: Plan, wanted: Sequence[Section]) -> tuple[Json, ...]:
+    """Every chain with its rules."""
+    commands: list[Json] = []
     if any(_outside(rule) for section in wanted for rule in rules(section, plan)):
         commands.append(_add("chain", {**TABLE, "name": OWNERS}))
         commands += _owner_rules(plan)
