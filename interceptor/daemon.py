@@ -28,7 +28,7 @@ from interceptor.debug.log import open_log
 from interceptor.dns.frame import Settings as WorkerSettings
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
-from interceptor.host import confirmation, netlink, notify, wait
+from interceptor.host import confirmation, memory, netlink, notify, wait
 from interceptor.host.lock import NAME as LOCK_NAME
 from interceptor.host.lock import Lock
 from interceptor.mesh.model import Host, Locale
@@ -41,6 +41,7 @@ from interceptor.source.event import Event, Loaded
 log = structlog.get_logger(__name__)
 
 LOOK_S = 1.0  # how often resolv.conf is looked at
+LARGE = 10_000  # hosts that came at once: enough for their leftovers to be worth a look
 SETTLE_S = 0.3  # links, addresses and routes change in swarms
 
 
@@ -196,6 +197,8 @@ class Daemon:
         moved = self._coverage.follow(event.difference)
         if self.sidecar is not None:
             await self.sidecar.follow(event.difference)
+        if len(event.difference.upserted) > LARGE:
+            await asyncio.to_thread(memory.trim)
         if moved:
             await self.guard.update(self._coverage.places())
         if self.plane is not None:
