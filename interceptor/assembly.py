@@ -194,6 +194,7 @@ def compare(prepared: Prepared, *, as_json: bool) -> tuple[str, bool]:
 def apply(prepared: Prepared) -> None:
     """Install the plan."""
     prepared.backend.apply(prepared.plan)
+    clean.sweep(prepared.backend.names)
 
 
 SIDECAR_END_S = 3.0  # between SIGTERM and SIGKILL

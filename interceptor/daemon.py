@@ -120,6 +120,7 @@ class Daemon:
             if not is_listening(port):
                 log.warning("no sidecar listens", port=port, captured="connections are refused")
         await self.guard.install(self._plan())
+        await self.guard.sweep()
         for line in self.choice.why:
             log.info(line)
         notify.send("READY=1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from interceptor.capture import ipset, route
 from interceptor.capture.iptables import Iptables
@@ -38,6 +39,25 @@ def revert(journal: Journal) -> None:
     if failures:
         raise failures[0]
     journal.remove()
+
+
+def sweep(kept: Collection[str]) -> None:
+    """Remove what other back ends than those ``kept`` (by name) have on this host.
+
+    An earlier configuration installed it, and two captures beside each other
+    would each be repaired and neither removed.
+    """
+    quiet = Journal()
+    backends = (Nftables(quiet), Iptables("nft", quiet), Iptables("legacy", quiet))
+    for backend in backends:
+        if backend.name not in kept and _has_rules(backend.observe()):
+            log.warning("%s: rules of an earlier configuration are removed", backend.name)
+            backend.revert()
+
+
+def _has_rules(observed: str) -> bool:
+    """Whether there is more than ipsets, which the variants of iptables share."""
+    return any(not line.startswith(("set ", "add ")) for line in observed.splitlines())
 
 
 def observe() -> str:

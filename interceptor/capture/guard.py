@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 from time import monotonic
 
+from interceptor.capture import clean
 from interceptor.capture.joined import Joined
 from interceptor.capture.plan import Place, Plan, Plane
 from interceptor.errors import CommandFailed
@@ -87,6 +88,11 @@ class Guard:
         async with self._lock:
             await asyncio.to_thread(self.backend.apply, plan)
             self.plan = plan
+
+    async def sweep(self) -> None:
+        """Remove what other back ends have here, once ours is in: no moment without capture."""
+        async with self._lock:
+            await asyncio.to_thread(clean.sweep, self.backend.names)
 
     async def update(self, places: Iterable[Place]) -> None:
         """Exchange the mesh's addresses, in place."""

@@ -70,6 +70,11 @@ class Joined:
         self.name = name
         self._parts = tuple(parts)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its parts."""
+        return tuple(part.backend.name for part in self._parts)
+
     def render(self, plan: Plan) -> tuple[Step, ...]:
         """Every step for a host that has nothing of ours. Pure."""
         return tuple(step for part in self._parts for step in part.backend.render(part.share(plan)))

@@ -31,6 +31,12 @@ def member(lab: Lab, backend: str = "auto", **over: object) -> Agent:
     return lab_agent.prepare(lab, "vm", {"capture": {"backend": backend}, **over})
 
 
+def member_again(lab: Lab, backend: str) -> Agent:
+    """The same host with another configuration over the same documents."""
+    mesh = lab.host_folder("vm") / "mesh"
+    return lab_agent.prepare(lab, "vm", {"capture": {"backend": backend}}, mesh)
+
+
 def dig(agent: Agent, name: str = NAME) -> str:
     argv = ["dig", "+short", "+tries=1", "+time=1", SERVER, name]
     return agent.lab.run(agent.host, argv, check=False).stdout.strip()
@@ -163,6 +169,25 @@ def test_apply_and_clean_without_the_daemon(lab: Lab, backend: str) -> None:
     assert agent.run("plan", "--diff", check=False).code == 0, "twice changes nothing"
     assert dig(agent, "www.corp.example") == "10.77.0.61"
     agent.run("clean")
+    assert snapshot.diff(before, snapshot.observe(lab, "vm")) == ""
+
+
+@pytest.mark.parametrize(("first", "second"), [("nftables", "iptables"), ("iptables", "nftables")])
+def test_another_back_end_leaves_nothing_of_the_one_before(
+    lab: Lab, first: str, second: str
+) -> None:
+    before = snapshot.observe(lab, "vm")
+    member(lab, first).run("apply")
+    agent = member_again(lab, second)
+    agent.start()
+    assert curl(agent)
+    # nftables has its queue rule from iptables here, and takes over what iptables had.
+    swept = agent.log().count("rules of an earlier configuration are removed")
+    assert swept == (1 if first == "nftables" else 0)
+    text = "".join(snapshot.observe(lab, "vm").values())
+    assert ("inet interceptor" in text) is (second == "nftables")
+    assert ("INTERCEPTOR_OUTPUT" in text) is (second == "iptables")
+    assert agent.stop() == 0
     assert snapshot.diff(before, snapshot.observe(lab, "vm")) == ""
 
 
