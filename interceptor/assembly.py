@@ -226,9 +226,11 @@ def _headlines(observed: str) -> list[str]:
 
 def end_sidecar(run_dir: Path) -> bool:
     """End a managed Envoy that no daemon looks after. Whether there was one."""
-    place = launch.files(run_dir).record
-    record = pid.read_record(place)
+    files_of = launch.files(run_dir)
+    record = pid.read_record(files_of.record)
     pidfd = pid.open_pidfd(record) if record is not None else -1
+    if pidfd < 0:
+        pidfd = pid.open_stray(files_of.bootstrap)
     if pidfd < 0:
         return False
     try:
@@ -238,7 +240,7 @@ def end_sidecar(run_dir: Path) -> bool:
                 break
     finally:
         os.close(pidfd)
-    place.unlink(missing_ok=True)
+    files_of.record.unlink(missing_ok=True)
     return True
 
 

@@ -101,10 +101,14 @@ class Iptables:
             text = restore.remove(saved)
             if text:
                 self._remove(version, text)
-                for words in restore.sweep(saved, version):
-                    command.run(["nft", *words], check=False)
+            self._sweep(saved, version)
         ipset.revert()
         self._plan = None
+
+    def _sweep(self, saved: restore.Saved, version: int) -> None:
+        text = restore.sweep(saved, version)
+        if text and not command.run(["nft", "-f", "-"], text, check=False):
+            command.run(["nft", "-f", "-"], restore.unmark(saved, version), check=False)
 
     def _remove(self, version: int, text: str) -> None:
         """Lines one by one where the whole is refused: rather a part than nothing."""

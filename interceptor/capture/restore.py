@@ -198,10 +198,13 @@ def _markers(table: str, chains: Iterable[Chain], saved: Saved) -> list[str]:
 
 
 def remove(saved: Saved) -> str:
-    """The text that takes everything of ours out of one family; empty where there is nothing."""
+    """The text that takes everything of ours out of one family; empty where there is nothing.
+
+    Markers stay until `sweep` where there is one: who is killed before leaves them to the next."""
     out: list[str] = []
     for table in sorted(saved.tables):
-        ours = saved.ours(table)
+        keep = saved.bases is not None
+        ours = [n for n in saved.ours(table) if not (keep and n.startswith(NEW))]
         if ours:
             out += [f"*{table}", *(f":{name} - [0:0]" for name in ours)]
             out += [f"-D {chain} {rule}" for chain, rule in saved.jumps(table)]
@@ -231,26 +234,32 @@ def singly(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def sweep(saved: Saved, version: int) -> tuple[tuple[str, ...], ...]:
-    """What `nft` must delete after `remove`, where our markers say that it was not there.
+def sweep(saved: Saved, version: int) -> str:
+    """What `nft -f` must delete after `remove`, where our markers say that it was not there.
 
-    Each an argument list after ``nft``. A chain that holds rules by then is
-    refused by the kernel; so the table is only deleted where nothing else is.
+    One transaction, markers included; the kernel refuses it whole where a chain holds
+    rules by then, and `unmark` is left to do.
     """
     family = "ip" if version == 4 else "ip6"
-    found: list[tuple[str, ...]] = []
-    for table, chains in sorted(saved.tables.items()):
+    found: list[str] = []
+    bases = saved.bases or frozenset()
+    for table, chains in sorted(saved.tables.items() if saved.bases is not None else ()):
         marked = {name.removeprefix(NEW) for name in chains if name.startswith(NEW)}
         foreign = [name for name in chains if not name.startswith(PREFIX)]
         jumps = saved.jumps(table)
         busy = {name for name in foreign if set(chains[name]) - {r for c, r in jumps if c == name}}
         hooks = sorted(marked - {"TABLE"} - busy)
-        found += [("delete", "chain", family, table, hook) for hook in hooks]
-        others = (saved.bases or frozenset()) - {(table, hook) for hook in hooks}
-        user = [name for name in foreign if name not in BUILT_IN]
-        if "TABLE" in marked and not user and not any(t == table for t, _ in others):
-            found.append(("delete", "table", family, table))
-    return tuple(found)
+        gone = [*hooks, *(f"{NEW}{name}" for name in sorted(marked))]
+        found += [f"delete chain {family} {table} {name}" for name in gone]
+        others = {chain for t, chain in bases if t == table} - set(hooks)
+        if "TABLE" in marked and not others and set(foreign) <= set(BUILT_IN):
+            found.append(f"delete table {family} {table}")
+    return "".join(f"{line}\n" for line in found)
+
+
+def unmark(saved: Saved, version: int) -> str:
+    """`sweep`, of the markers alone."""
+    return "".join(f"{line}\n" for line in sweep(saved, version).splitlines() if f" {NEW}" in line)
 
 
 BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")

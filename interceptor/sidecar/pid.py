@@ -43,6 +43,22 @@ def open_pidfd(record: Record) -> int:
     return pidfd
 
 
+def open_stray(bootstrap: Path) -> int:
+    """A pidfd of an Envoy that runs by this bootstrap file, -1 where there is none.
+
+    A daemon that is killed after it started Envoy and before it wrote the
+    record leaves such a one. The caller closes the pidfd.
+    """
+    wanted = {b"--config-path", os.fsencode(bootstrap)}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if wanted <= set((folder / "cmdline").read_bytes().split(b"\0")):
+                return os.pidfd_open(int(folder.name))
+        except OSError:
+            continue
+    return -1
+
+
 async def wait_ended(pidfd: int) -> None:
     """Wait until the process has ended, which is when its pidfd turns readable."""
     loop = asyncio.get_running_loop()

@@ -87,6 +87,7 @@ class Sidecar:
                 log.info("envoy, pid %d, has another configuration: replacing it", record.pid)
                 await self._end(drain_s=0)
         if self._pidfd < 0:
+            await self._end_stray()
             self._spawn()
         self._watcher = asyncio.create_task(self._watch())
 
@@ -179,6 +180,13 @@ class Sidecar:
         last = folder.tail(self._files.log)
         log.error("envoy, pid %d, ended with %s: %s", self.pid, code, last or "nothing logged")
         self._forget()
+
+    async def _end_stray(self) -> None:
+        """An Envoy that nobody recorded holds our ports."""
+        self._pidfd = pid.open_stray(self._files.bootstrap)
+        if self._pidfd >= 0:
+            log.info("an envoy without a record runs: replacing it")
+            await self._end(drain_s=0)
 
     async def _end(self, drain_s: float) -> None:
         """Drain, SIGTERM, SIGKILL: each only as long as the one before did not do."""

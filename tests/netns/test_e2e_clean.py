@@ -144,3 +144,16 @@ def test_run_with_confirm_takes_everything_back_when_nobody_confirms(
     wait_until(
         lambda: snapshot.diff(before, snapshot.observe(lab, "vm")) == "", "everything back", 10
     )
+
+
+def test_an_envoy_that_was_started_but_not_recorded_is_ended_by_the_next(lab: Lab) -> None:
+    agent = member_of(lab, "auto")
+    agent.start()
+    agent.kill()
+    record = lab.host_folder("vm") / "run" / "sidecar.pid"
+    record.unlink()
+    agent.start()
+    agent.kill()
+    record.unlink()
+    agent.run("clean")
+    wait_until(lambda: not lab.pids("vm"), "the end of every process", 5)

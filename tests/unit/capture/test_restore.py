@@ -105,11 +105,25 @@ def test_what_was_new_is_swept_unless_somebody_uses_it() -> None:
     )
     bases = frozenset({("nat", "OUTPUT")})
     swept = restore.sweep(restore.parse(text.format(""), bases), 4)
-    assert swept == (("delete", "chain", "ip", "nat", "OUTPUT"), ("delete", "table", "ip", "nat"))
+    unmarked = (
+        "delete chain ip nat INTERCEPTOR_NEW_OUTPUT\ndelete chain ip nat INTERCEPTOR_NEW_TABLE\n"
+    )
+    assert swept == f"delete chain ip nat OUTPUT\n{unmarked}delete table ip nat\n"
     used = restore.parse(text.format("-A OUTPUT -j X\n"), bases)
-    assert restore.sweep(used, 4) == ()
+    assert restore.sweep(used, 4) == restore.unmark(used, 4) == unmarked
     beside = restore.parse(text.format(""), bases | {("nat", "INPUT")})
-    assert restore.sweep(beside, 6) == (("delete", "chain", "ip6", "nat", "OUTPUT"),)
+    assert restore.sweep(beside, 4) == f"delete chain ip nat OUTPUT\n{unmarked}"
+
+
+def test_markers_outlive_the_removal_so_that_a_sweep_can_be_made_up_for() -> None:
+    text = (
+        "*nat\n:OUTPUT ACCEPT [0:0]\n:INTERCEPTOR_NEW_TABLE - [0:0]\n"
+        ":INTERCEPTOR_OUTPUT - [0:0]\n-A OUTPUT -p tcp -j INTERCEPTOR_OUTPUT\nCOMMIT\n"
+    )
+    removal = restore.remove(restore.parse(text, frozenset()))
+    assert "-X INTERCEPTOR_OUTPUT" in removal
+    assert "NEW_TABLE" not in removal
+    assert "-X INTERCEPTOR_NEW_TABLE" in restore.remove(restore.parse(text)), "legacy has no sweep"
 
 
 def test_base_chains_are_read_from_nft() -> None:
