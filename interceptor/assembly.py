@@ -89,7 +89,7 @@ def locale(config: Config) -> Locale:
         namespace=config.node.namespace,
         domain=config.node.domain,
         search=search,
-        own_zones=tuple(zone.strip(".").lower() for zone in config.dns.own_zones),
+        own_zones=config.dns.own_zones,
         ttl_s=config.dns.ttl_s,
     )
 

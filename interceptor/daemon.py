@@ -230,13 +230,13 @@ class Daemon:
 
     async def _follow_links(self) -> None:
         """Addresses and routes decide what is local and which VIP range needs a route."""
-        events = netlink.open_links()
-        with events:
+        with netlink.open_links() as events:
             while True:
+                await self._renew()
+                await self.guard.check()  # our own routes may be among what was removed
                 await wait.readable(events.fileno())
                 await asyncio.sleep(SETTLE_S)
                 netlink.drain(events.fileno())
-                await self._renew()
 
     async def _renew(self) -> None:
         """The plan for the host as it is now, where that is another one."""

@@ -24,6 +24,7 @@ from interceptor.mesh.table import Difference
 
 log = logging.getLogger(__name__)
 
+LOOK_S = 2.0  # between two looks where nobody tells of changes
 SETTLE_S = 0.2  # a firewall that reloads makes many changes at once
 BACK_OFF_S = (0.0, 0.0, 0.0, 5.0, 30.0)  # before each further repair of a fight; the last stays
 CALM_S = 60.0  # without a repair so long, the next is the first again
@@ -80,7 +81,9 @@ class Guard:
         self.plan: Plan | None = None
         self.repairs: Counter[str] = Counter()
         self.drift = False
+        self._seen: str | None = None
         self._lock = asyncio.Lock()
+        self._checking = asyncio.Lock()  # one repair for one fault, whoever noticed it
         self._recent: list[float] = []
 
     async def install(self, plan: Plan) -> None:
@@ -88,6 +91,14 @@ class Guard:
         async with self._lock:
             await asyncio.to_thread(self.backend.apply, plan)
             self.plan = plan
+            await self._remember()
+
+    async def _remember(self) -> None:
+        """What the host shows after our own change, where its tools print rules in other
+        words than ours; None where they agree, as they mostly do."""
+        assert self.plan is not None
+        observed = await asyncio.to_thread(self.backend.observe)
+        self._seen = None if observed == self.backend.expected(self.plan) else observed
 
     async def sweep(self) -> None:
         """Remove what other back ends have here, once ours is in: no moment without capture."""
@@ -101,6 +112,8 @@ class Guard:
             if self.plan is not None and Plane.TCP in self.plan.planes:
                 self.plan = self.plan.exchange(every)
                 await asyncio.to_thread(self.backend.update, every)
+                if self._seen is not None:
+                    await self._remember()
 
     async def release(self) -> None:
         """Capture nothing new; what is open goes on."""
@@ -114,27 +127,41 @@ class Guard:
             self.plan = None
 
     async def follow(self) -> None:
-        """Put back what others remove, until cancelled. Backs off where somebody insists."""
+        """Put back what others remove, until cancelled. Backs off where somebody insists.
+
+        Legacy iptables tells nobody of changes, so its rules are looked at.
+        """
         descriptor = await asyncio.to_thread(self.backend.events)
         if descriptor is None:
-            return
+            while True:
+                await asyncio.sleep(LOOK_S)
+                await self.check()
         try:
+            await self.check()  # what happened before anybody listened
             while True:
                 await wait.readable(descriptor)
                 await asyncio.sleep(SETTLE_S)
                 netlink.drain(descriptor)
-                if await self._differs():
-                    await self._repair()
+                if await self.check():
                     netlink.drain(descriptor)  # our own changes are no news
         finally:
             os.close(descriptor)
+
+    async def check(self) -> bool:
+        """Look whether everything is in its place, and put it back. Whether it was not."""
+        async with self._checking:
+            if not await self._differs():
+                return False
+            await self._repair()
+            return True
 
     async def _differs(self) -> bool:
         async with self._lock:
             if self.plan is None:
                 return False
             observed = await asyncio.to_thread(self.backend.observe)
-            self.drift = observed != self.backend.expected(self.plan)
+            wanted = self._seen or self.backend.expected(self.plan)
+            self.drift = observed != wanted
             return self.drift
 
     async def _repair(self) -> None:
@@ -150,6 +177,7 @@ class Guard:
                 return
             try:
                 await asyncio.to_thread(self.backend.apply, self.plan)
+                await self._remember()
             except CommandFailed as error:
                 log.error("rules could not be put back: %s", error)
                 return

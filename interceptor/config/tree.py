@@ -13,7 +13,7 @@ from ipaddress import (
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 DEFAULT_PATH = Path("/etc/interceptor/interceptor.yaml")
 
@@ -30,6 +30,31 @@ def _server_address(value: object) -> object:
     return value
 
 
+def _name(value: object) -> object:
+    """A DNS name as the mesh writes it: lower case, no final dot."""
+    return value.strip(".").lower() if isinstance(value, str) else value
+
+
+def _loopback_listener(value: str) -> str:
+    """ADDRESS:PORT on loopback, an IPv6 address in brackets. Metrics are nobody else's."""
+    host, _, port = value.rpartition(":")
+    try:
+        is_loopback = ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("a loopback address and a port, such as 127.0.0.1:15020 or [::1]:15020")
+    return value
+
+
+DnsName = Annotated[
+    str, BeforeValidator(_name), Field(pattern=r"^([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}$")
+]
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Listener = Annotated[str, AfterValidator(_loopback_listener)]
+# Both end up in rules, whose language has quotes and spaces of its own.
+InterfaceName = Annotated[str, Field(pattern=r"^[^\s/\"'\\]{1,15}$")]
+CgroupPath = Annotated[str, Field(pattern=r"^[^\s\"'\\]+$")]
 ServerAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_server_address)]
 
 
@@ -42,9 +67,9 @@ class Node(_Group):
 
     name: str = ""
     """Name of this VM in the mesh; empty: the short host name."""
-    namespace: str = "default"
+    namespace: Label = "default"
     """Namespace of this VM; its Services are called by their first label alone."""
-    domain: str = "cluster.local"
+    domain: DnsName = "cluster.local"
     """Cluster domain that Service names end in."""
     addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     """Addresses by which others call this VM; empty: source addresses of the default routes."""
@@ -92,11 +117,11 @@ class Dns(_Group):
     """Queries to which servers are captured; resolv.conf is followed as it changes."""
     resolv_conf: Path = Path("/etc/resolv.conf")
     """Read for the search list, and for servers: resolv.conf."""
-    search: tuple[str, ...] | None = None
+    search: tuple[DnsName, ...] | None = None
     """Search domains whose expansions are answered; null: those of resolv.conf."""
     ttl_s: Annotated[int, Field(ge=0, le=86400)] = 30
     """TTL of every answer, and of negative ones. Unit: seconds."""
-    own_zones: tuple[str, ...] = ()
+    own_zones: tuple[DnsName, ...] = ()
     """Zones that belong to the mesh: a name below that no host bears is NXDOMAIN."""
     queue: Annotated[int, Field(ge=0, le=65535)] = 15053
     """NFQUEUE number of the DNS plane."""
@@ -135,19 +160,19 @@ class Owners(_Group):
 
     exclude_uids: tuple[UserId, ...] = ()
     exclude_gids: tuple[UserId, ...] = ()
-    exclude_cgroups: tuple[str, ...] = ()
+    exclude_cgroups: tuple[CgroupPath, ...] = ()
     """cgroup2 paths below the mount, such as system.slice/chrony.service."""
     include_uids: tuple[UserId, ...] = ()
     include_gids: tuple[UserId, ...] = ()
-    include_cgroups: tuple[str, ...] = ()
+    include_cgroups: tuple[CgroupPath, ...] = ()
 
 
 class Interfaces(_Group):
     """Interfaces with a rule of their own."""
 
-    exclude: tuple[str, ...] = ()
+    exclude: tuple[InterfaceName, ...] = ()
     """Never captured, in or out."""
-    bridges: tuple[str, ...] = ()
+    bridges: tuple[InterfaceName, ...] = ()
     """Container bridges whose members' DNS and outbound TCP are captured too."""
 
 
@@ -202,7 +227,7 @@ class Sidecar(_Group):
 class Agent(_Group):
     """The daemon itself."""
 
-    listen: str = "127.0.0.1:15020"
+    listen: Listener = "127.0.0.1:15020"
     """Loopback address of metrics, health and debug."""
     run_dir: Path = Path("/run/interceptor")
     """Journal, sockets and pid files; emptied by a reboot."""

@@ -136,6 +136,28 @@ def test_rules_that_somebody_flushes_are_put_back(lab: Lab) -> None:
     agent.stop()
 
 
+def test_legacy_rules_that_somebody_flushes_are_put_back(lab: Lab) -> None:
+    # Somebody's rule there is what makes us take the legacy variant.
+    lab.run("vm", ["iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "2222", "-j", "DROP"])
+    agent = member(lab, "iptables")
+    agent.start()
+    assert "variant=legacy" in json.dumps(agent.read("status"))
+    assert curl(agent)
+    lab.run("vm", ["iptables-legacy", "-t", "nat", "-F"])
+    wait_until(lambda: curl(agent), "capture after a flush", 6)
+    agent.stop()
+
+
+def test_a_route_that_somebody_removes_is_put_back(lab: Lab) -> None:
+    agent = member(lab)
+    agent.start()
+    route = ["ip", "-6", "route", "show", "table", "local", "::6"]
+    assert "proto 157" in lab.run("vm", route).stdout
+    lab.run("vm", ["ip", "-6", "route", "del", "local", "::6", "dev", "lo"])
+    wait_until(lambda: "proto 157" in lab.run("vm", route).stdout, "our route", 3)
+    agent.stop()
+
+
 def test_the_search_list_is_followed(lab: Lab) -> None:
     agent = member(lab)
     agent.start()
