@@ -15,7 +15,7 @@ from interceptor.capture import rule as rules
 from interceptor.capture.plan import Facts, Flow, Hook
 from interceptor.config import Config
 from interceptor.debug import explain as telling
-from interceptor.debug.explain import Explanation, Ports
+from interceptor.debug.explain import Explanation
 from interceptor.errors import ConfigError, Problem
 from interceptor.mesh.model import Address
 from interceptor.mesh.outcome import Resolution, Verdict
@@ -85,12 +85,7 @@ def explain(config: Config, question: Question) -> Explanation:
         flow,
         scope.decide(built, flow),
         telling.find(table.hosts.values(), flow),
-        ports=Ports(
-            config.sidecar.outbound_port,
-            config.sidecar.inbound_port,
-            config.dns.queue,
-            config.dns.tcp_port,
-        ),
+        steering=built.steering,
         name=name,
         answer=told,
         rule_text=_rule_text(config, built, rule, flow),

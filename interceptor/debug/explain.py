@@ -9,18 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from interceptor.capture.plan import Decision, Flow, Hook, Verdict
+from interceptor.capture.plan import Decision, Flow, Hook, Steering, Verdict
 from interceptor.mesh.model import Endpoint, Host, Port
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where captured flows go on this VM."""
-
-    outbound: int = 15001
-    inbound: int = 15006
-    dns_queue: int = 15053
-    dns_tcp: int = 15053
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +68,17 @@ def _offered(host: Host, flow: Flow) -> Port | None:
     return None
 
 
-def _destination(decision: Decision, flow: Flow, ports: Ports) -> str:
+def _destination(decision: Decision, flow: Flow, steering: Steering) -> str:
     loopback = "127.0.0.1" if flow.destination.version == 4 else "::1"
     if decision.verdict is Verdict.OUTBOUND:
-        return join(loopback, ports.outbound)
+        return join(loopback, steering.outbound_port)
     if decision.verdict is Verdict.INBOUND:
-        return join(loopback, ports.inbound)
+        return join(loopback, steering.inbound_port)
     if decision.verdict is Verdict.DNS:
         return (
-            f"nfqueue {ports.dns_queue}"
+            f"nfqueue {steering.queue}"
             if flow.protocol == "udp"
-            else join(loopback, ports.dns_tcp)
+            else join(loopback, steering.dns_port)
         )
     return join(flow.destination, flow.port)
 
@@ -109,7 +99,7 @@ def explain(
     decision: Decision,
     called: tuple[Host, Port | None] | None,
     *,
-    ports: Ports,
+    steering: Steering,
     name: str = "",
     answer: tuple[str, ...] = (),
     rule_text: tuple[str, ...] = (),
@@ -128,7 +118,7 @@ def explain(
         cluster = "PassthroughCluster" if unknown == "passthrough" else "BlackHoleCluster"
     return Explanation(
         verdict=decision.verdict.value,
-        to=_destination(decision, flow, ports),
+        to=_destination(decision, flow, steering),
         rule=decision.rule,
         why=decision.why,
         host=host.name if host is not None else "",

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 DRAIN_POLL_S = 0.1
-ESTABLISHED = "01"  # include/net/tcp_states.h
+ESTABLISHED, LISTEN = "01", "0A"  # include/net/tcp_states.h
 
 
 async def readable(descriptor: int) -> None:
@@ -20,16 +20,21 @@ async def readable(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-def has_connections(port: int) -> bool:
-    """Whether a connection to a local port is open: /proc/net/tcp{,6} (proc(5))."""
+def has_sockets(port: int, state: str) -> bool:
+    """Whether a TCP socket of this network namespace with that local port is in a state.
+
+    Read from /proc/net/tcp{,6} (proc(5)) rather than tried: a connection would show
+    in somebody's log.
+    """
     for name in ("tcp", "tcp6"):
         try:
-            lines = Path(f"/proc/self/net/{name}").read_text().splitlines()[1:]
+            # Not of "self": a thread may be in another namespace than its process.
+            lines = Path(f"/proc/thread-self/net/{name}").read_text().splitlines()[1:]
         except OSError:
             continue
         for line in lines:
             fields = line.split()
-            if fields[3] == ESTABLISHED and int(fields[1].rpartition(":")[2], 16) == port:
+            if fields[3] == state and int(fields[1].rpartition(":")[2], 16) == port:
                 return True
     return False
 
@@ -38,7 +43,7 @@ async def drained(port: int, limit_s: float) -> bool:
     """Until no connection to a local port is open, at most ``limit_s``: without its nat
     chain a captured connection would hang. Whether none is left."""
     for _ in range(max(1, round(limit_s / DRAIN_POLL_S))):
-        if not has_connections(port):
+        if not has_sockets(port, ESTABLISHED):
             return True
         await asyncio.sleep(DRAIN_POLL_S)
     return False

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+from interceptor.host import wait
 from interceptor.sidecar import launch
 from interceptor.sidecar.launch import Record
 
@@ -84,18 +85,5 @@ def send_signal(pidfd: int, number: signal.Signals) -> None:
 
 
 def is_listening(port: int) -> bool:
-    """Whether anybody listens on TCP ``port`` of this network namespace, for mode `external`.
-
-    Read from /proc/net (proc(5): local address in hex, state 0A is LISTEN)
-    rather than tried: a connection would show in the other Envoy's log.
-    """
-    for family in ("tcp", "tcp6"):
-        try:
-            lines = Path(f"/proc/thread-self/net/{family}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                return True
-    return False
+    """Whether anybody listens on TCP ``port`` of this network namespace, for mode `external`."""
+    return wait.has_sockets(port, wait.LISTEN)

@@ -6,8 +6,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from interceptor.capture.plan import Decision, Flow, Hook, Verdict
-from interceptor.debug.explain import Ports, explain, find
+from interceptor.capture.plan import Decision, Flow, Hook, Steering, Verdict
+from interceptor.debug.explain import explain, find
 from interceptor.mesh.model import Endpoint, Host, Kind, Port
 
 HTTP = Port("http", 9080)
@@ -32,7 +32,9 @@ def flow(destination: str = "10.0.0.7", port: int = 9080, protocol: str = "tcp")
 
 
 def test_a_captured_call_names_cluster_and_ready_endpoints() -> None:
-    found = explain(flow(), Decision(Verdict.OUTBOUND, 7, "VIP"), (REVIEWS, HTTP), ports=Ports())
+    found = explain(
+        flow(), Decision(Verdict.OUTBOUND, 7, "VIP"), (REVIEWS, HTTP), steering=Steering()
+    )
     assert (found.verdict, found.to, found.rule) == ("outbound", "127.0.0.1:15001", 7)
     assert found.cluster == "outbound|9080||reviews.bookinfo.svc.cluster.local"
     assert found.endpoints == ("192.0.2.1:8080",)
@@ -40,7 +42,7 @@ def test_a_captured_call_names_cluster_and_ready_endpoints() -> None:
 
 
 def test_a_captured_stranger_goes_through_passthrough() -> None:
-    found = explain(flow(), Decision(Verdict.OUTBOUND, 7, "all"), None, ports=Ports())
+    found = explain(flow(), Decision(Verdict.OUTBOUND, 7, "all"), None, steering=Steering())
     assert (found.cluster, found.host, found.endpoints) == ("PassthroughCluster", "", ())
 
 
@@ -59,7 +61,7 @@ def test_where_each_verdict_leads(
     verdict: Verdict, protocol: str, destination: str, to: str
 ) -> None:
     found = explain(
-        flow(destination, protocol=protocol), Decision(verdict, 9, ""), None, ports=Ports()
+        flow(destination, protocol=protocol), Decision(verdict, 9, ""), None, steering=Steering()
     )
     assert found.to == to
 

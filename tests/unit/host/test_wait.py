@@ -33,10 +33,10 @@ def test_an_open_connection_is_seen_until_it_is_closed(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
-        assert not wait.has_connections(port)
+        assert not wait.has_sockets(port, wait.ESTABLISHED)
         with socket.create_connection((host, port)):
             accepted, _ = server.accept()
-            assert wait.has_connections(port)
+            assert wait.has_sockets(port, wait.ESTABLISHED)
             assert asyncio.run(wait.drained(port, 0.2)) is False
             accepted.close()
         assert asyncio.run(wait.drained(port, 2)) is True
