@@ -18,6 +18,8 @@ from pathlib import Path
 import orjson
 from aiohttp import web
 
+from interceptor.errors import InterceptorError
+
 Json = Mapping[str, object]
 
 
@@ -124,11 +126,15 @@ class Listeners:
 
 
 async def serve(pages: Pages, listen: str, socket_path: Path) -> Listeners:
-    """Open both listeners. Raises OSError where the port is taken."""
+    """Open both listeners. Raises InterceptorError where the port is taken."""
     host, _, port = listen.rpartition(":")
     public = web.AppRunner(build_public(pages), access_log=None)
     await public.setup()
-    await web.TCPSite(public, host.strip("[]"), int(port), reuse_address=True).start()
+    try:
+        await web.TCPSite(public, host.strip("[]"), int(port), reuse_address=True).start()
+    except OSError as error:
+        await public.cleanup()
+        raise InterceptorError(f"agent.listen {listen}: {error.strerror}; name another") from error
     control = web.AppRunner(build_control(pages), access_log=None)
     await control.setup()
     socket_path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import pytest
 
 from interceptor.debug import control, http
 from interceptor.debug.http import Pages
+from interceptor.errors import InterceptorError
 
 
 def pages(*, ready: bool = True) -> Pages:
@@ -63,6 +64,13 @@ def test_metrics_stand_under_both_paths(tmp_path: Path) -> None:
 def test_the_debug_page_is_for_the_owner_root_only(tmp_path: Path) -> None:
     status, body = exchange(tmp_path, pages(), "/debug/ndsz")
     assert (status, '"table"' in body) == ((200, True) if os.geteuid() == 0 else (403, False))
+
+
+def test_a_taken_port_is_an_error_that_says_which_setting_to_change(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InterceptorError, match=r"agent\.listen"):
+            asyncio.run(http.serve(pages(), listen, tmp_path / "control.sock"))
 
 
 def test_a_connections_owner_is_found_in_the_kernels_table() -> None:
