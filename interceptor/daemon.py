@@ -198,12 +198,12 @@ class Daemon:
         moved = self._coverage.follow(event.difference)
         if self.sidecar is not None:
             await self.sidecar.follow(event.difference)
-        if len(event.difference.upserted) > LARGE:
+        if is_large := len(event.difference.upserted) > LARGE:
             await asyncio.to_thread(memory.trim)
         if moved:
             await self.guard.update(self._coverage.places())
         if self.plane is not None:
-            await self.plane.send(event.difference)
+            await (self.plane.load() if is_large else self.plane.send(event.difference))
 
     async def _follow_source(self) -> None:
         async for event in assembly.open_source(self.config):

@@ -11,7 +11,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable
-from ipaddress import ip_network
+from ipaddress import IPv4Address, IPv6Address
 from time import monotonic
 
 from interceptor.capture import clean
@@ -37,10 +37,10 @@ class Coverage:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self._spans = [
-            (network.version, int(network.network_address), int(network.broadcast_address))
-            for network in plan.fixed
-        ]
+        self._spans: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        for network in plan.fixed:
+            span = (int(network.network_address), int(network.broadcast_address))
+            self._spans[network.version].append(span)
         self._counts: Counter[Place] = Counter()
 
     def add(self, hosts: Iterable[Host]) -> None:
@@ -65,12 +65,12 @@ class Coverage:
         return [place for place in every if not self._covers(place)]
 
     def _covers(self, place: Place) -> bool:
-        network = ip_network(place)
-        first, last = int(network.network_address), int(network.broadcast_address)
-        return any(
-            network.version == version and low <= first and last <= high
-            for version, low, high in self._spans
-        )
+        # Without making networks of addresses: with 100,000 hosts that took two seconds.
+        if isinstance(place, IPv4Address | IPv6Address):
+            first = last = int(place)
+        else:
+            first, last = int(place.network_address), int(place.broadcast_address)
+        return any(low <= first and last <= high for low, high in self._spans[place.version])
 
 
 class Guard:
