@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from interceptor.capture import nfttext, restore, route, ruleset
+from interceptor.capture import nfttext, restore, route, ruleset, xtables
 from interceptor.capture.backend import Support
 from interceptor.capture.plan import Facts, build
 from interceptor.config import Config
@@ -45,7 +45,7 @@ def support() -> Support:
     sample = build(Config(capture=Capture(inbound=Inbound(ports="*"))), Facts())
     table = nfttext.text(ruleset.render(sample, queue=False))
     queue = "add table inet x\nadd chain inet x y\nadd rule inet x y queue num 1 bypass\n"
-    rules = restore.install(restore.render(sample, 4, ipset=False), restore.Saved())
+    rules = restore.install(xtables.render(sample, 4, ipset=False), restore.Saved())
     restored = ("--noflush",)
     return Support(
         kernel=os.uname().release,
@@ -92,4 +92,4 @@ def _default() -> str:
 def _foreign(save: str) -> int:
     """How many rules of others iptables-save shows."""
     lines = command.run([save], check=False).stdout.splitlines()
-    return sum(line.startswith("-A ") and restore.PREFIX not in line for line in lines)
+    return sum(line.startswith("-A ") and xtables.PREFIX not in line for line in lines)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from interceptor.capture import ipset, restore
+from interceptor.capture import ipset, restore, xtables
 from interceptor.capture.journal import Journal
 from interceptor.capture.plan import Place, Plan
 from interceptor.capture.rule import SetName
@@ -122,11 +122,11 @@ class Iptables:
         """nft's notifications, which iptables-nft causes too; legacy has none."""
         return netlink.nftables_events() if self._variant == "nft" else None
 
-    def _chains(self, plan: Plan, version: int) -> tuple[restore.Chain, ...]:
-        chains = restore.render(plan, version, self._ipset)
+    def _chains(self, plan: Plan, version: int) -> tuple[xtables.Chain, ...]:
+        chains = xtables.render(plan, version, self._ipset)
         if not self._queue_only:
             return chains
-        queues = {restore.PLACES[s][2] for s in sections(plan) if s.is_queue}
+        queues = {xtables.PLACES[s][2] for s in sections(plan) if s.is_queue}
         return tuple(chain for chain in chains if chain.name in queues)
 
     def _sets(self, plan: Plan) -> ipset.Sets:
@@ -141,7 +141,7 @@ class Iptables:
         return f"# {_family(version)}\n{found}" if found else ""
 
     def _steps(
-        self, text: str, chains: tuple[restore.Chain, ...], version: int
+        self, text: str, chains: tuple[xtables.Chain, ...], version: int
     ) -> tuple[Step, ...]:
         if not text:
             return ()

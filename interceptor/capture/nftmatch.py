@@ -44,6 +44,19 @@ def mark(value: int) -> Json:
     return {"mangle": {"key": {"meta": {"key": "mark"}}, "value": value}}
 
 
+CONNECTION_MARK: Json = {"ct": {"key": "mark"}}
+
+
+NEW: Json = {
+    "match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"},
+}
+
+
+def keep(value: int) -> Json:
+    """The connection takes a mark."""
+    return {"mangle": {"key": CONNECTION_MARK, "value": value}}
+
+
 def redirect(port: int) -> Sequence[Json]:
     """To loopback (output) or the address of the link (prerouting), at ``port``."""
     protocol = equal({"meta": {"key": "l4proto"}}, "tcp")

@@ -71,7 +71,8 @@ def statement(item: object) -> str:
         case "queue":
             return f"queue num {_mapping(body)['num']} bypass"
         case "mangle":
-            return f"meta mark set {_mapping(body)['value']:#x}"
+            fields = _mapping(body)
+            return f"{_left(_mapping(fields['key']))} set {fields['value']:#x}"
         case "tproxy":
             fields = _mapping(body)
             address = fields["addr"] if fields["family"] == "ip" else f"[{fields['addr']}]"
@@ -98,8 +99,8 @@ def _left(left: Json) -> str:
     ((kind, body),) = left.items()
     fields = _mapping(body)
     match kind:
-        case "meta":
-            return f"meta {fields['key']}"
+        case "meta" | "ct":
+            return f"{kind} {fields['key']}"
         case "payload":
             return f"{fields['protocol']} {fields['field']}"
         case "fib":

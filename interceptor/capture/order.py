@@ -30,6 +30,7 @@ from interceptor.config import Config
 
 DNS_PORT = 53
 HBONE_PORT = 15008
+TPROXY_MARK_OFFSET = 2  # capture.mark + 2 is what TPROXY's packets bear
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 PASSTHROUGH = (ip_network("127.0.0.6/32"), ip_network("::6/128"))
 """Envoy's inbound passthrough cluster binds its upstream sockets to these (Istio's convention)."""
@@ -68,8 +69,9 @@ def _sidecar(config: Config, tcp: bool) -> Iterator[Rule]:
     """Rule 2: the loop guard, and before it the way of a call to oneself.
 
     A connection from the passthrough address must not match the exception: it
-    has been through inbound, and would go there again for ever. Neither DNS
-    nor HBONE nor a port that inbound leaves alone ever goes there.
+    has been through inbound, and would go there again for ever. Neither does
+    what Envoy sends in the name of a client, by its mark. Neither DNS nor
+    HBONE nor a port that inbound leaves alone ever goes there.
     """
     yield Rule(
         2, OUT, Verdict.PASS, "the agent's own socket, by its mark", (Mark(config.capture.mark),)
@@ -80,6 +82,10 @@ def _sidecar(config: Config, tcp: bool) -> Iterator[Rule]:
         Owner(OwnerKind.UID, (config.sidecar.uid,)),
         Owner(OwnerKind.GID, (config.sidecar.gid,)),
     )
+    inbound = config.capture.inbound
+    if tcp and inbound.mode == "tproxy" and inbound.ports:
+        why = "the sidecar calls the application for a client: through inbound already"
+        yield Rule(2, OUT, Verdict.PASS, why, (Mark(config.capture.mark + TPROXY_MARK_OFFSET),))
     if tcp:
         to_oneself: tuple[Condition, ...] = (
             LO,

@@ -122,7 +122,7 @@ class Steering:
 
     @property
     def tproxy_mark(self) -> int:
-        return self.mark + 2
+        return self.mark + order.TPROXY_MARK_OFFSET
 
 
 @dataclass(frozen=True, slots=True)

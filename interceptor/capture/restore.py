@@ -1,4 +1,4 @@
-"""Texts of iptables-restore: rendered from a plan, and parsed back from iptables-save.
+"""Texts of iptables-restore: from chains to what installs them, and back from iptables-save.
 
 Everything of ours stands in chains whose names start with INTERCEPTOR_; the
 only foreign chains that change are the built-in ones, by jumps to ours.
@@ -10,36 +10,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from interceptor.capture.argument import Dialect, lines, quote
-from interceptor.capture.plan import Plan
-from interceptor.capture.rule import Rule, Verdict
-from interceptor.capture.section import Section, rules, sections
+from interceptor.capture.xtables import PREFIX, Chain, in_order
 
-PREFIX = "INTERCEPTOR_"
 NEW = f"{PREFIX}NEW_"
 """Empty chains that remember what was not there before us: INTERCEPTOR_NEW_TABLE for the
 table, INTERCEPTOR_NEW_OUTPUT for its OUTPUT. iptables-nft shows what it created otherwise."""
-DIVERT = f"{PREFIX}DIVERT"
-SYN = "-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN"
-
-PLACES: Mapping[Section, tuple[str, str, str]] = {
-    Section.QUEUE_OUTPUT: ("mangle", "OUTPUT", f"{PREFIX}DNS"),
-    Section.QUEUE_PREROUTING: ("mangle", "PREROUTING", f"{PREFIX}DNS_IN"),
-    Section.NAT_OUTPUT: ("nat", "OUTPUT", f"{PREFIX}OUTPUT"),
-    Section.NAT_PREROUTING: ("nat", "PREROUTING", f"{PREFIX}PREROUTING"),
-    Section.TPROXY: ("mangle", "PREROUTING", f"{PREFIX}TPROXY"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """One chain of ours. ``jumps`` stand first in ``hook``, a built-in chain of its table."""
-
-    table: str
-    name: str
-    hook: str
-    jumps: tuple[str, ...]
-    rules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,73 +71,6 @@ def parse_bases(listing: str, version: int) -> frozenset[tuple[str, str]]:
         for chain in chains
         if chain["family"] == family and "hook" in chain
     )
-
-
-def render(plan: Plan, version: int, ipset: bool = True) -> tuple[Chain, ...]:
-    """The chains of one family. Without ``ipset`` each element of a set is a rule."""
-    if version not in plan.families:
-        return ()
-    found = [_chain(section, plan, version, ipset) for section in sections(plan)]
-    if any(chain.name == PLACES[Section.TPROXY][2] for chain in found):
-        found.append(_divert(plan))
-    return tuple(found)
-
-
-def _chain(section: Section, plan: Plan, version: int, ipset: bool) -> Chain:
-    table, hook, name = PLACES[section]
-    dialect = Dialect(
-        version=version,
-        outgoing=hook == "OUTPUT",
-        protocols=("udp", "tcp") if section.is_queue else ("tcp",),
-        cgroups=frozenset(path.strip("/") for path, _ in plan.cgroups),
-        elements=None if ipset else lambda which: plan.networks(which, version),
-    )
-    found: list[str] = []
-    for rule in rules(section, plan):
-        found += _lines(section, rule, plan, dialect)
-    return Chain(table, name, hook, _jumps(section, name), tuple(found))
-
-
-def _jumps(section: Section, name: str) -> tuple[str, ...]:
-    def jump(match: str, why: str) -> str:
-        return f"{match} -m comment --comment {quote(f'interceptor: {why}')} -j {name}"
-
-    if section.is_queue:
-        syn = SYN.replace("-m tcp", "-m tcp --dport 53")
-        return (
-            jump("-p udp -m udp --dport 53", "is this query ours to answer?"),
-            jump(syn, "is this TCP query ours to answer?"),
-        )
-    return (jump(SYN, "is this new connection captured?"),)
-
-
-def _lines(section: Section, rule: Rule, plan: Plan, dialect: Dialect) -> Iterable[str]:
-    steering = plan.steering
-    if rule.verdict is Verdict.PASS:
-        return lines(rule, dialect, "-j RETURN", False)
-    if rule.verdict is Verdict.DNS and section.is_queue:
-        return lines(rule, dialect, f"-j NFQUEUE --queue-num {steering.queue} --queue-bypass", True)
-    if rule.verdict is Verdict.DNS:
-        # Without a worker nobody sets the mark, and the connection goes where it wanted to.
-        seen = f"-m mark --mark {steering.dns_mark:#x} -j REDIRECT --to-ports {steering.dns_port}"
-        redirect = () if section is Section.TPROXY else lines(rule, dialect, seen, True)
-        return (*redirect, *lines(rule, dialect, "-j RETURN", False))
-    if rule.verdict is Verdict.OUTBOUND:
-        return lines(rule, dialect, f"-j REDIRECT --to-ports {steering.outbound_port}", True)
-    if section is Section.TPROXY:
-        address = "127.0.0.1" if dialect.version == 4 else "::1"
-        mark = f"{steering.tproxy_mark:#x}/0xffffffff"
-        target = f"-j TPROXY --on-port {steering.inbound_port} --on-ip {address}"
-        return lines(rule, dialect, f"{target} --tproxy-mark {mark}", True)
-    return lines(rule, dialect, f"-j REDIRECT --to-ports {steering.inbound_port}", True)
-
-
-def _divert(plan: Plan) -> Chain:
-    """Packets of connections that Envoy has accepted already are routed to it."""
-    remark = quote("interceptor: packets of what Envoy has accepted")
-    jump = f"-p tcp -m socket --transparent -m comment --comment {remark} -j {DIVERT}"
-    mark = f"-j MARK --set-xmark {plan.steering.tproxy_mark:#x}/0xffffffff"
-    return Chain("mangle", DIVERT, "PREROUTING", (jump,), (mark, "-j ACCEPT"))
 
 
 def install(chains: Iterable[Chain], saved: Saved) -> str:
@@ -273,15 +181,10 @@ def listing(chains: Iterable[Chain]) -> str:
         here = [chain for chain in wanted if chain.table == table]
         out.append(f"*{table}")
         for hook in BUILT_IN:
-            jumps = [chain for chain in reversed(_in_order(here)) if chain.hook == hook]
+            jumps = [chain for chain in reversed(in_order(here)) if chain.hook == hook]
             out += [f"-A {hook} {jump}" for chain in jumps for jump in chain.jumps]
         out += [f"-A {chain.name} {rule}" for chain in here for rule in chain.rules]
     return "".join(f"{line}\n" for line in out)
-
-
-def _in_order(chains: Iterable[Chain]) -> list[Chain]:
-    order = [name for _, _, name in PLACES.values()] + [DIVERT]
-    return sorted(chains, key=lambda chain: order.index(chain.name))
 
 
 def observed(saved: Saved) -> str:

@@ -27,7 +27,7 @@ from interceptor.capture.rule import (
     Verdict,
     narrowed,
 )
-from interceptor.capture.section import Section, rules, sections
+from interceptor.capture.section import KEEP_WHY, REPLY_WHY, Section, rules, sections
 
 TABLE: Mapping[str, str] = {"family": "inet", "table": "interceptor"}
 OWNERS = "included_owners"
@@ -40,6 +40,8 @@ BASES: Mapping[Section, Json] = {
     Section.NAT_OUTPUT: {"type": "nat", "hook": "output", "prio": -101},
     Section.NAT_PREROUTING: {"type": "nat", "hook": "prerouting", "prio": -101},
     Section.TPROXY: {"type": "filter", "hook": "prerouting", "prio": -150},
+    # Of this type alone: a packet whose mark it sets is routed again.
+    Section.REPLY: {"type": "route", "hook": "output", "prio": -150},
 }
 
 
@@ -106,7 +108,7 @@ def _chains(plan: Plan, wanted: Sequence[Section]) -> tuple[Json, ...]:
     for section in wanted:
         base = {**TABLE, "name": section.value, **BASES[section], "policy": "accept"}
         commands.append(_add("chain", base))
-        commands += [_rule(section.value, expr, "") for expr in _entry(section, plan)]
+        commands += [_rule(section.value, expr, why) for expr, why in _entry(section, plan)]
         for rule in rules(section, plan):
             commands += _rules(section, rule, plan)
     return tuple(commands)
@@ -162,19 +164,31 @@ def exchange(name: str, gone: Iterable[Network], fresh: Iterable[Network]) -> tu
     return tuple(commands)
 
 
-def _entry(section: Section, plan: Plan) -> Iterator[Sequence[Json]]:
-    """What a chain does not look at leaves it at once: almost every packet."""
+def _entry(section: Section, plan: Plan) -> Iterator[tuple[Sequence[Json], str]]:
+    """What a chain does not look at leaves it at once: almost every packet.
+
+    Statements, and for those that do more a sentence why.
+    """
     if plan.families == (4,):
-        yield [nftmatch.equal({"meta": {"key": "nfproto"}}, "ipv6"), nftmatch.ACCEPT]
+        yield [nftmatch.equal({"meta": {"key": "nfproto"}}, "ipv6"), nftmatch.ACCEPT], ""
     protocols: object = {"set": ["tcp", "udp"]} if section.is_queue else "tcp"
-    yield [nftmatch.differ({"meta": {"key": "l4proto"}}, protocols), nftmatch.ACCEPT]
+    yield [nftmatch.differ({"meta": {"key": "l4proto"}}, protocols), nftmatch.ACCEPT], ""
     if section.is_queue:
-        yield [nftmatch.differ(nftmatch.payload("th", "dport"), 53), nftmatch.ACCEPT]
+        yield [nftmatch.differ(nftmatch.payload("th", "dport"), 53), nftmatch.ACCEPT], ""
+    value = plan.steering.tproxy_mark
+    if section is Section.REPLY:
+        ours = nftmatch.equal(nftmatch.CONNECTION_MARK, value)
+        yield [ours, nftmatch.mark(value), nftmatch.ACCEPT], REPLY_WHY
+        return
     if section is Section.TPROXY:
+        lo = nftmatch.equal({"meta": {"key": "iifname"}}, "lo")
+        ours = nftmatch.equal({"meta": {"key": "mark"}}, value)
+        # A new one: the client may have called from the port that Envoy now comes by.
+        yield [lo, ours, nftmatch.NEW, nftmatch.keep(value)], KEEP_WHY
         transparent = nftmatch.equal({"socket": {"key": "transparent"}}, 1)
         listening = nftmatch.equal({"socket": {"key": "wildcard"}}, 0)
-        yield [transparent, listening, nftmatch.mark(plan.steering.tproxy_mark), nftmatch.ACCEPT]
-    yield [nftmatch.differ(nftmatch.FLAGS, "syn"), nftmatch.ACCEPT]
+        yield [transparent, listening, nftmatch.mark(value), nftmatch.ACCEPT], ""
+    yield [nftmatch.differ(nftmatch.FLAGS, "syn"), nftmatch.ACCEPT], ""
 
 
 def _outside(rule: Rule) -> bool:

@@ -13,6 +13,9 @@ import enum
 from interceptor.capture.plan import Plan
 from interceptor.capture.rule import Hook, Port, Rule, Verdict
 
+KEEP_WHY = "Envoy calls the application from the address of the client: replies must find Envoy"
+REPLY_WHY = "replies to what Envoy sent in the name of a client go to Envoy, not out to the client"
+
 
 class Section(enum.Enum):
     """One chain of ours; the value is its name in nftables."""
@@ -22,6 +25,7 @@ class Section(enum.Enum):
     NAT_OUTPUT = "nat_output"
     NAT_PREROUTING = "nat_prerouting"
     TPROXY = "tproxy_prerouting"
+    REPLY = "reply_output"
 
     @property
     def hook(self) -> Hook:
@@ -38,18 +42,26 @@ def sections(plan: Plan) -> tuple[Section, ...]:
 
 
 def _wanted(section: Section, plan: Plan) -> bool:
+    if section in (Section.TPROXY, Section.REPLY):
+        return plan.steering.tproxy and _has_inbound(plan)
     verdicts = {rule.verdict for rule in plan.shape if rule.hook is section.hook}
     if section.is_queue:
         return Verdict.DNS in verdicts
-    if section is Section.TPROXY:
-        return plan.steering.tproxy and Verdict.INBOUND in verdicts
     if section is Section.NAT_PREROUTING and plan.steering.tproxy:
         return bool(verdicts - {Verdict.PASS, Verdict.INBOUND})
     return bool(verdicts - {Verdict.PASS})
 
 
+def _has_inbound(plan: Plan) -> bool:
+    """Whether what arrives by a link is captured."""
+    arriving = (rule for rule in plan.shape if rule.hook is Hook.PREROUTING)
+    return any(rule.verdict is Verdict.INBOUND for rule in arriving)
+
+
 def rules(section: Section, plan: Plan) -> tuple[Rule, ...]:
     """The rules of one chain, in order. Those that cannot decide there are left out."""
+    if section is Section.REPLY:
+        return ()
     here = [rule for rule in plan.rules if rule.hook is section.hook]
     if section.is_queue:
         return _queue_rules(here)

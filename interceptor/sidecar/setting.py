@@ -26,7 +26,8 @@ class Settings:
     ``keep_client`` (with ``transparent`` only): the application sees the client's
     own address instead of 127.0.0.6. That needs rules which bring its replies
     back to Envoy: packets on lo with ``transparent_mark`` give it to their
-    connection, and the connection gives it to what the application sends.
+    connection, and the connection gives it to what the application sends. They
+    are there where TPROXY has ports to capture.
     """
 
     namespace: str = "default"
@@ -66,6 +67,7 @@ def choose(
     ``own_addresses`` counts where node.addresses is empty; ``ipv6`` where
     capture.ipv6 is null.
     """
+    transparent = config.capture.inbound.mode == "tproxy"
     ipv6 = ipv6 if config.capture.ipv6 is None else config.capture.ipv6
     loopback: tuple[Address, ...] = (IPv4Address("127.0.0.1"),)
     return Settings(
@@ -78,7 +80,8 @@ def choose(
         inbound_port=config.sidecar.inbound_port,
         ipv6=ipv6,
         passthrough=config.sidecar.unknown_destinations == "passthrough",
-        transparent=config.capture.inbound.mode == "tproxy",
+        transparent=transparent,
+        keep_client=transparent and bool(config.capture.inbound.ports),
         transparent_mark=config.capture.mark + TPROXY_MARK_OFFSET,
         access_log=access_log_path(config),
         connect_timeout_ms=config.sidecar.connect_timeout_ms,

@@ -135,7 +135,9 @@ def trials(draw: st.DrawFn) -> Trial:
     source, local = "", destination in OWN + LOOPBACK
     if local and draw(st.integers(0, 3)) == 0:
         source = "::6" if ":" in destination else "127.0.0.6"
-    mark = draw(st.sampled_from((0, 0, 0, 0, 0x1DC0, 7)))
+    # Elsewhere TPROXY's mark leads nowhere: its route table delivers everything here.
+    tproxy = (0x1DC2,) if local else ()
+    mark = draw(st.sampled_from((0, 0, 0, 0, 0x1DC0, 7, *tproxy)))
     if draw(st.integers(0, 7)) == 0:
         return Trial(where, protocol, destination, port, mark=mark, source=source, in_cgroup=True)
     uid, gid = draw(st.sampled_from(UIDS)), draw(st.sampled_from(GIDS))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from interceptor.capture import order
-from interceptor.capture.rule import Hook, Port, Verdict, describe
+from interceptor.capture.rule import Hook, Mark, Port, Verdict, describe
 from interceptor.config import Config
 
 
@@ -74,3 +74,15 @@ def test_without_included_ports_nothing_inbound_is_looked_at() -> None:
 
 def test_with_both_planes_off_there_is_no_rule() -> None:
     assert order.rules(Config(), dns=False, tcp=False) == ()
+
+
+@pytest.mark.parametrize("ports", ["*", [80], []])
+def test_what_envoy_sends_for_a_client_is_not_led_to_envoy_again(ports: object) -> None:
+    """Envoy is its sender, and it goes to this VM's own address over lo, as a call to oneself."""
+    inbound = {"mode": "tproxy", "ports": ports}
+    config = Config.model_validate({"capture": {"inbound": inbound}})
+    found = [rule for rule in order.rules(config, dns=True, tcp=True) if rule.hook is Hook.OUTPUT]
+    marked = [rule for rule in found if rule.conditions == (Mark(config.capture.mark + 2),)]
+    assert len(marked) == bool(ports)
+    first = next(i for i, rule in enumerate(found) if rule.verdict is not Verdict.PASS)
+    assert all(found.index(rule) < first for rule in marked)

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from interceptor.capture import restore
+from interceptor.capture import restore, xtables
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_each_shape_has_its_text(make: Any, shape: str, version: int, golden: Any) -> None:
-    chains = restore.render(make(shape), version)
+    chains = xtables.render(make(shape), version)
     golden(f"iptables_{shape}_v{version}.txt", restore.install(chains, restore.Saved()))
 
 
 def test_without_ipset_the_elements_are_rules(make: Any, golden: Any) -> None:
-    chains = restore.render(make("default"), 4, ipset=False)
+    chains = xtables.render(make("default"), 4, ipset=False)
     golden("iptables_default_v4_without_ipset.txt", restore.install(chains, restore.Saved()))
 
 
-def saved_of(chains: tuple[restore.Chain, ...], foreign: str = "") -> restore.Saved:
+def saved_of(chains: tuple[xtables.Chain, ...], foreign: str = "") -> restore.Saved:
     """What iptables-save would show of a host where the chains are."""
     tables = sorted({chain.table for chain in chains})
     out = []
@@ -28,8 +28,8 @@ def saved_of(chains: tuple[restore.Chain, ...], foreign: str = "") -> restore.Sa
         out.append(f"*{table}\n:OUTPUT ACCEPT [1:2]\n:PREROUTING ACCEPT [0:0]")
         here = [chain for chain in chains if chain.table == table]
         out += [f":{chain.name} - [0:0]" for chain in here]
-        for chain in sorted(here, key=restore._in_order(here).index, reverse=True):
-            out += [f"-A {chain.hook} {jump}" for jump in chain.jumps]
+        for one in reversed(xtables.in_order(here)):
+            out += [f"-A {one.hook} {jump}" for jump in one.jumps]
         out += [f"-A {chain.name} {rule}" for chain in here for rule in chain.rules]
         out.append(foreign + "COMMIT")
     return restore.parse("\n".join(out) + "\n")
@@ -37,26 +37,26 @@ def saved_of(chains: tuple[restore.Chain, ...], foreign: str = "") -> restore.Sa
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_what_is_installed_is_recognised(make: Any, shape: str, version: int) -> None:
-    chains = restore.render(make(shape), version)
+    chains = xtables.render(make(shape), version)
     assert restore.observed(saved_of(chains)) == restore.listing(chains)
 
 
 def test_a_second_install_moves_the_jumps_and_flushes_the_chains(make: Any) -> None:
-    chains = restore.render(make("tcp_only_ipv4"), 4)
+    chains = xtables.render(make("tcp_only_ipv4"), 4)
     text = restore.install(chains, saved_of(chains))
     assert text.count("\n-D OUTPUT ") == text.count("\n-I OUTPUT 1 ") == 1
     assert ":INTERCEPTOR_OUTPUT - [0:0]\n" in text
 
 
 def test_a_chain_that_a_new_plan_lacks_goes(make: Any) -> None:
-    before = restore.render(make("default"), 4)
-    text = restore.install(restore.render(make("tcp_only_ipv4"), 4), saved_of(before))
+    before = xtables.render(make("default"), 4)
+    text = restore.install(xtables.render(make("tcp_only_ipv4"), 4), saved_of(before))
     assert "-X INTERCEPTOR_DNS\n" in text
     assert text.index("-D OUTPUT") < text.index("-X INTERCEPTOR_DNS")
 
 
 def test_removal_takes_ours_and_leaves_the_others(make: Any) -> None:
-    chains = restore.render(make("everything"), 4)
+    chains = xtables.render(make("everything"), 4)
     foreign = "-A OUTPUT -p udp -j DOCKER\n-A DOCKER -m comment --comment INTERCEPTOR_OUTPUT -j X\n"
     text = restore.remove(saved_of(chains, foreign))
     assert "DOCKER" not in text
@@ -73,13 +73,13 @@ def test_of_a_host_without_us_nothing_is_removed() -> None:
 
 
 def test_the_undo_of_some_chains_is_their_removal(make: Any) -> None:
-    chains = restore.render(make("everything"), 4)
+    chains = xtables.render(make("everything"), 4)
     undo, removal = restore.undo(chains), restore.remove(saved_of(chains))
     assert sorted(undo.splitlines()) == sorted(removal.splitlines())
 
 
 def test_only_what_was_not_there_is_marked_as_new(make: Any) -> None:
-    chains = restore.render(make("tcp_only_ipv4"), 4)
+    chains = xtables.render(make("tcp_only_ipv4"), 4)
 
     def markers(saved: restore.Saved) -> set[str]:
         text = restore.install(chains, saved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from interceptor.capture.plan import Plane
 from interceptor.capture.rule import Port, Verdict
 from interceptor.capture.section import Section, rules, sections
 
@@ -19,6 +20,16 @@ def test_inbound_is_redirected_or_tproxied_and_never_both(make: Any) -> None:
     tproxy = sections(make("tproxy_all_outbound"))
     assert Section.TPROXY in tproxy
     assert Section.NAT_PREROUTING not in tproxy
+
+
+def test_replies_are_led_to_envoy_where_it_calls_by_the_client_s_address(
+    make: Any, shape: str
+) -> None:
+    plan = make(shape)
+    assert (Section.REPLY in sections(plan)) == (Section.TPROXY in sections(plan))
+    assert sections(plan.released()) == sections(plan), "what is open goes on"
+    assert rules(Section.REPLY, plan) == ()
+    assert Section.REPLY not in sections(plan.only(Plane.DNS))
 
 
 def test_the_queue_s_chain_ends_with_its_last_dns_rule(make: Any, shape: str) -> None:

@@ -31,3 +31,11 @@ sidecar: {access_log: "off", unknown_destinations: blackhole}
     assert (found.ipv6, found.transparent, found.passthrough) == (False, True, False)
     assert found.access_log == ""
     assert found.transparent_mark == 0x1DC2
+
+
+def test_the_clients_address_is_kept_where_tproxy_has_its_rules() -> None:
+    for mode in ("redirect", "tproxy"):
+        for ports in ("[]", "[80]", '"*"'):
+            text = f"capture: {{inbound: {{mode: {mode}, ports: {ports}}}}}"
+            kept = setting.choose(parse(text), [OWN]).keep_client
+            assert kept == (mode == "tproxy" and ports != "[]")
