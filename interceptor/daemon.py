@@ -56,7 +56,7 @@ class Daemon:
         self.plane: Plane | None = None
         self.sidecar: Managed | None = None
         self.table: MeshTable = EMPTY
-        self.has_table = False
+        self.has_table = self.is_started = False
         self.problems: tuple[Problem, ...] = ()
         self.rejected = 0
         self.began_s = self.loaded_s = monotonic()
@@ -123,6 +123,7 @@ class Daemon:
         await self.guard.sweep()
         for line in self.choice.why:
             log.info(line)
+        self.is_started = True
         notify.send("READY=1")
         log.info("ready", hosts=len(self.table), took_s=round(monotonic() - self.began_s, 2))
 

@@ -36,6 +36,7 @@ class Running(Protocol):
     sidecar: Managed | None
     table: MeshTable
     has_table: bool
+    is_started: bool
     problems: tuple[Problem, ...]
     rejected: int
     began_s: float
@@ -49,6 +50,8 @@ def ready(daemon: Running) -> tuple[bool, str]:
     missing = []
     if daemon.guard.plan is None:
         missing.append("rules are not installed")
+    elif not daemon.is_started:
+        missing.append("the start is not over")
     if not daemon.has_table:
         missing.append("no table has been loaded")
     if daemon.plane is not None and not daemon.plane.is_alive:

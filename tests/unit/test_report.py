@@ -33,6 +33,7 @@ class Told:
     sidecar: Managed | None = None
     table: MeshTable = EMPTY
     has_table: bool = False
+    is_started: bool = False
     problems: tuple[Problem, ...] = ()
     rejected: int = 0
     began_s: float = 0.0
@@ -48,9 +49,11 @@ def test_a_daemon_at_its_start_says_what_is_missing() -> None:
     )
 
 
-def test_rules_and_table_make_it_ready() -> None:
+def test_rules_and_table_and_the_end_of_the_start_make_it_ready() -> None:
     told = Told(has_table=True)
     told.guard.plan = plan.build(Config(), Facts())
+    assert report.ready(told) == (False, "the start is not over")
+    told.is_started = True
     assert report.ready(told) == (True, "ready")
 
 
