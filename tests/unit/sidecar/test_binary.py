@@ -47,6 +47,7 @@ def test_an_upgrade_changes_the_stamp(tmp_path: Path) -> None:
     assert binary.stamp(path) != before
 
 
+@pytest.mark.root
 def test_a_closed_folder_above_is_seen(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
@@ -57,6 +58,7 @@ def test_a_closed_folder_above_is_seen(tmp_path: Path) -> None:
     assert binary.is_reachable(Path("/bin/sh").resolve(), nobody, nobody)
 
 
+@pytest.mark.root
 def test_a_closed_binary_is_opened_for_the_child(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
