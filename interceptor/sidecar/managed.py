@@ -16,6 +16,7 @@ from interceptor.sidecar.process import Sidecar, State
 from interceptor.sidecar.setting import Settings, access_log_path
 
 LIVE_S = 30.0  # a start on a small VM, with a large mesh
+SETTLED_S = 1.0  # how long a change waits for an Envoy that does not answer
 SLICE = 200  # hosts that may be worked out in the loop itself
 
 
@@ -56,7 +57,8 @@ class Managed:
             )
 
     async def follow(self, difference: Difference) -> None:
-        """Bring Envoy's configuration up to date; the loop stays awake meanwhile.
+        """Bring Envoy's configuration up to date, and wait until it has taken it: a name that
+        is answered before its listener is there would be dialled as a stranger's address.
 
         A large change is worked out in a thread, at once: each update copies the
         snapshot's dictionaries, so that many slices of a large mesh would cost
@@ -69,6 +71,8 @@ class Managed:
             self._snapshot, change = update(self._snapshot, difference)
         if change:
             self.server.set(self._snapshot.resources, change)
+            if self.server.status().streams:
+                await self.server.wait_settled(SETTLED_S)
 
     @property
     def conflicts(self) -> list[str]:
