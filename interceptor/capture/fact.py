@@ -11,7 +11,7 @@ from interceptor.capture.backend import Support
 from interceptor.capture.plan import Facts, build
 from interceptor.config import Config
 from interceptor.config.tree import Capture, Inbound
-from interceptor.host import command, probe
+from interceptor.host import command, probe, resolver
 
 
 def facts(config: Config) -> Facts:
@@ -25,7 +25,7 @@ def facts(config: Config) -> Facts:
         own_addresses=tuple(
             address for found in links.values() for address in found if not address.is_loopback
         ),
-        servers=probe.resolvers(config.dns.resolv_conf),
+        servers=resolver.observe_servers(config.dns.resolv_conf),
         has_ipv6=probe.has_ipv6(),
         route_source4=next(
             (address for address in named if address.version == 4), probe.source(routes4, links, 4)

@@ -1,4 +1,4 @@
-"""What this host is: addresses, routes, resolvers, cgroups. Plain values, read and not judged.
+"""What this host is: addresses, routes, cgroups. Plain values, read and not judged.
 
 Each effect has its pure `parse_` beside it. What cannot be read is empty.
 """
@@ -79,29 +79,6 @@ def source(
             if found := usual.get(str(route.get("dev"))):
                 return found[0]
     return next((found[0] for found in usual.values() if found), None)
-
-
-def resolvers(path: Path) -> tuple[Address, ...]:
-    """The servers that resolv.conf names."""
-    try:
-        return parse_resolvers(path.read_text(errors="replace"))
-    except OSError:
-        return ()
-
-
-def parse_resolvers(text: str) -> tuple[Address, ...]:
-    """``nameserver`` lines (resolv.conf(5)), without zones; what is no address is left out."""
-    found: list[Address] = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            try:
-                address = ip_address(words[1].partition("%")[0])
-            except ValueError:
-                continue
-            if address not in found:
-                found.append(address)
-    return tuple(found)
 
 
 def has_ipv6() -> bool:
