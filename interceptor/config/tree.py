@@ -183,8 +183,10 @@ class Capture(_Group):
     """Whether TCP is captured at all."""
     backend: Backend = "auto"
     """auto: the first of ebpf, nftables, iptables that this host supports."""
-    cgroup: str = "/"
-    """cgroup2 subtree that the ebpf back end captures."""
+    cgroup: CgroupPath = "/"
+    """cgroup2 subtree (path below the mount) that the ebpf back end captures."""
+    bpf_dir: Path = Path("/sys/fs/bpf/interceptor")
+    """Where the ebpf back end pins its maps and links; on a bpffs."""
     ipv6: bool | None = None
     """null: on where the host has IPv6."""
     mark: Annotated[int, Field(ge=1, le=0xFFFFFFFF)] = 0x1DC0
@@ -231,6 +233,9 @@ class Agent(_Group):
     """Loopback address of metrics, health and debug."""
     run_dir: Path = Path("/run/interceptor")
     """Journal, sockets and pid files; emptied by a reboot."""
+    cgroup: str = ""
+    """cgroup2 path of sidecar and DNS worker, for the ebpf back end; empty: the daemon's own,
+    or `interceptor` below capture.cgroup where the daemon is in the root cgroup."""
     lease_s: Annotated[int, Field(ge=1, le=3600)] = 10
     """How long the kernel's programs trust a silent daemon. Unit: seconds."""
     on_exit: Literal["clean", "keep"] = "clean"

@@ -14,8 +14,8 @@ from typing import NoReturn, cast
 
 import yaml
 
-from interceptor.host import command
-from interceptor.lab import description
+from interceptor.host import command, probe
+from interceptor.lab import description, removal
 from interceptor.lab.removal import LabFailed, wait_until
 from interceptor.lab.world import PACKAGE_ROOT, Lab
 
@@ -147,7 +147,8 @@ def prepare(
     """The agent of ``host``, not started, its settings the lab's with ``over`` laid over them."""
     folder = lab.host_folder(host)
     mesh = mesh or copy_mesh(folder / "mesh")
-    settings = description.agent_settings(lab.world, lab.world.host(host), str(folder), str(mesh))
+    place = f"/{removal.cgroup(lab.token, host).relative_to(probe.cgroup_mount())}"
+    settings = description.agent_settings(lab.world.host(host), str(folder), str(mesh), place)
     config = folder / "interceptor.yaml"
     config.write_text(yaml.safe_dump(description.merge(settings, over or {}), sort_keys=False))
     return Agent(lab, host, config, mesh)

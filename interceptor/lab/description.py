@@ -203,10 +203,11 @@ def _render_address(address: Interface, device: str) -> str:
     return f"address add {address} dev {device}{nodad}"
 
 
-def agent_settings(world: World, host: Host, folder: str, mesh: str) -> dict[str, object]:
+def agent_settings(host: Host, folder: str, mesh: str, cgroup: str) -> dict[str, object]:
     """The configuration file of an agent on ``host``, as a tree for YAML.
 
-    ``folder`` is the host's own (state and sockets), ``mesh`` the documents'.
+    ``folder`` is the host's own (state and sockets), ``mesh`` the documents', ``cgroup`` the
+    host's below the mount of cgroup2.
     """
     own = {address.version: str(address.ip) for address in reversed(host.addresses)}
     return {
@@ -218,6 +219,7 @@ def agent_settings(world: World, host: Host, folder: str, mesh: str) -> dict[str
         "mesh": {"files": [mesh], "state_dir": f"{folder}/state"},
         "capture": {
             "backend": "auto",
+            "cgroup": cgroup,
             "inbound": {"ports": list(host.inbound_ports)},
         },
         "agent": {"run_dir": f"{folder}/run", "drain_s": 1.0},

@@ -13,11 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from interceptor.errors import InterceptorError
-from interceptor.host import command
+from interceptor.host import command, probe
 
 FOLDER = Path("/run/interceptor-lab")
 NETNS_ETC = Path("/etc/netns")
 PREFIX = "ilab"
+
+
+BPFFS = "bpf"
+
+
+def bpffs(token: str, host: str) -> Path:
+    """Where a host's own bpffs is mounted; the host sees it as /sys/fs/bpf."""
+    return FOLDER / token / host / BPFFS
+
+
+def cgroup(token: str, host: str = "") -> Path:
+    """The cgroup of a lab, or of one host in it: what runs there, and nothing else, is captured
+    by programs that hang on cgroups. Raises LabFailed where there is no cgroup2."""
+    mount = probe.cgroup_mount()
+    if not mount:
+        raise LabFailed("a lab's hosts are cgroups, and no cgroup2 is mounted")
+    return Path(mount, f"{PREFIX}-{token}", host)
 
 
 class LabFailed(InterceptorError):
@@ -71,10 +88,32 @@ def down(token: str) -> None:
         command.run(["ip", "netns", "delete", namespace], check=False)
     for etc in NETNS_ETC.glob(f"{prefix}*"):
         shutil.rmtree(etc, ignore_errors=True)
+    for place in (FOLDER / token).glob(f"*/{BPFFS}"):
+        # With the mount goes what is pinned in it, and with that what is attached.
+        command.run(["umount", str(place)], check=False)
+    _remove_cgroups(cgroup(token))
     shutil.rmtree(FOLDER / token, ignore_errors=True)
     for folder in (NETNS_ETC, FOLDER):
         with suppress(OSError):
             folder.rmdir()  # only where it is empty
+
+
+def _remove_cgroups(top: Path) -> None:
+    """Remove a tree of cgroups, deepest first. A process that is just ending keeps its own."""
+    folders = sorted((path for path in (top, *top.rglob("*")) if path.is_dir()), reverse=True)
+    for folder in folders:
+        with suppress(LabFailed):
+            wait_until(lambda folder=folder: _is_removed(folder), f"end of {folder}", 2)  # type: ignore[misc]
+
+
+def _is_removed(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def down_orphans() -> tuple[str, ...]:

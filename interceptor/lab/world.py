@@ -23,6 +23,15 @@ from interceptor.lab.removal import FOLDER, NETNS_ETC, PREFIX, LabFailed, wait_u
 
 SWITCH = "switch"
 PACKAGE_ROOT = Path(__file__).parents[2]
+ENTER = """
+echo 0 >"$0"
+mount --bind "$1" /etc/resolv.conf
+if [ -d /sys/fs/bpf ]; then mount --bind "$2" /sys/fs/bpf; fi
+shift 2
+exec "$@"
+"""
+"""Into the host's cgroup, with its resolv.conf and its own bpffs. Unlike `ip netns exec` it
+leaves /sys as it is, so that the host can see its cgroup."""
 
 
 class Lab:
@@ -84,8 +93,15 @@ class Lab:
         return self.folder / host
 
     def argv(self, host: str, argv: Sequence[str]) -> list[str]:
-        """``argv`` as it runs on ``host``, with that host's resolv.conf."""
-        return ["ip", "netns", "exec", self.namespace(host), *argv]
+        """``argv`` as it runs on ``host``: in its cgroup, with its resolv.conf and bpffs."""
+        namespace = self.namespace(host)
+        places = (
+            str(removal.cgroup(self.token, host) / "cgroup.procs"),
+            str(NETNS_ETC / namespace / "resolv.conf"),
+            str(removal.bpffs(self.token, host)),
+        )
+        enter = ("nsenter", f"--net=/run/netns/{namespace}", "unshare", "--mount")
+        return [*enter, "--propagation=slave", "sh", "-euc", ENTER, *places, *argv]
 
     def run(
         self,
@@ -148,6 +164,10 @@ class Lab:
         for host in world.hosts:
             namespace = self.namespace(host.name)
             self.host_folder(host.name).mkdir()
+            removal.cgroup(self.token, host.name).mkdir(parents=True)
+            bpffs = removal.bpffs(self.token, host.name)
+            bpffs.mkdir()
+            command.run(["mount", "-t", "bpf", "bpf", str(bpffs)], check=False)
             etc = NETNS_ETC / namespace
             etc.mkdir(parents=True)
             (etc / "resolv.conf").write_text(description.render_resolv_conf(world))

@@ -68,7 +68,7 @@ def test_settings_of_an_agent_are_legal_configuration() -> None:
     members = [host for host in world.hosts if host.namespace]  # no agent belongs on the others
     assert len(members) == 2
     for host in members:
-        tree = description.agent_settings(world, host, "/run/x", "/run/x/mesh")
+        tree = description.agent_settings(host, "/run/x", "/run/x/mesh", "/lab/x")
         config = parse(yaml.safe_dump(tree))
         assert [str(address) for address in config.node.addresses] == [
             str(description_address.ip) for description_address in host.addresses[:2]
