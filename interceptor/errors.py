@@ -63,3 +63,13 @@ class CommandFailed(InterceptorError):
         self.code = code
         self.stderr = stderr
         super().__init__(f"`{' '.join(argv)}` ended with {code}: {stderr.strip() or 'no message'}")
+
+
+class VerifierError(InterceptorError):
+    """The kernel does not take a BPF program; ``lines`` are the last of the verifier's log."""
+
+    def __init__(self, program: str, code: int, lines: tuple[str, ...]) -> None:
+        self.program = program
+        self.code = code
+        self.lines = lines
+        super().__init__(f"BPF program {program} was refused (errno {code}):\n" + "\n".join(lines))

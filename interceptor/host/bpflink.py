@@ -1,0 +1,61 @@
+"""BPF links: programs attached to a cgroup or a network namespace. linux/bpf.h, bpf_link_info.
+
+A link ends with its last descriptor, unless it is pinned.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from dataclasses import dataclass
+
+from interceptor.host import bpf
+from interceptor.host.bpf import AttachType, Command
+
+
+class LinkType(enum.IntEnum):
+    """enum bpf_link_type, those in use."""
+
+    CGROUP = 3
+    NETNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
+    """``target`` is the cgroup's id or the namespace's inode; 0 once that is gone."""
+
+    id: int
+    kind: int
+    program_id: int
+    target: int
+    attach: int
+
+
+def create(program: int, target: int, attach: AttachType) -> int:
+    """Attach to the cgroup folder or the namespace file that ``target`` is open on.
+
+    Raises OSError: EPERM or EINVAL where somebody attached in an exclusive way, EEXIST where
+    a namespace has its one program of that kind without a link.
+    """
+    return bpf.call(Command.LINK_CREATE, struct.pack("=IIII", program, target, attach, 0))
+
+
+def update(link: int, program: int) -> None:
+    """Swap the link's program, atomically: each packet or call meets the old one or the new."""
+    bpf.call(Command.LINK_UPDATE, struct.pack("=IIII", link, program, 0, 0))
+
+
+def detach(link: int) -> None:
+    """Detach now, whoever else holds the link; it stays as an object without effect."""
+    bpf.call(Command.LINK_DETACH, struct.pack("=I", link))
+
+
+def info(link: int) -> LinkInfo:
+    """What a link is attached to."""
+    raw = bpf.info(link, 32)
+    kind, number, program = struct.unpack_from("=III", raw)
+    if kind == LinkType.CGROUP:
+        target, attach = struct.unpack_from("=QI", raw, 16)
+    else:
+        target, attach = struct.unpack_from("=II", raw, 16)
+    return LinkInfo(number, kind, program, target, attach)
