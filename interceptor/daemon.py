@@ -28,7 +28,7 @@ from interceptor.debug.log import open_log
 from interceptor.dns.frame import Settings as WorkerSettings
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
-from interceptor.host import confirmation, memory, netlink, notify, wait
+from interceptor.host import confirmation, memory, notify, wait
 from interceptor.host.lock import NAME as LOCK_NAME
 from interceptor.host.lock import Lock
 from interceptor.mesh.model import Host, Locale
@@ -40,9 +40,7 @@ from interceptor.source.event import Event, Loaded
 
 log = structlog.get_logger(__name__)
 
-LOOK_S = 1.0  # how often resolv.conf is looked at
 LARGE = 10_000  # hosts that came at once: enough for their leftovers to be worth a look
-SETTLE_S = 0.3  # links, addresses and routes change in swarms
 
 
 class Daemon:
@@ -212,32 +210,20 @@ class Daemon:
             self._told.set()
 
     async def _follow_resolver(self) -> None:
-        """resolv.conf: its search list changes names, its servers may change the plan.
-
-        Looked at rather than watched: it may be a link to a file in a folder
-        that does not exist yet.
-        """
+        """resolv.conf: its search list changes names, its servers may change the plan."""
         path = self.config.dns.resolv_conf
-        seen = wait.stamp(path)
-        while True:
-            await asyncio.sleep(LOOK_S)
-            if (now := wait.stamp(path)) != seen:
-                seen = now
-                log.info("resolv.conf has changed", path=str(path))
-                self._locale = assembly.locale(self.config)
-                if self.plane is not None:
-                    await self.plane.load()
-                await self._renew()
+        async for _ in wait.file_changes(path):
+            log.info("resolv.conf has changed", path=str(path))
+            self._locale = assembly.locale(self.config)
+            if self.plane is not None:
+                await self.plane.load()
+            await self._renew()
 
     async def _follow_links(self) -> None:
         """Addresses and routes decide what is local and which VIP range needs a route."""
-        with netlink.open_links() as events:
-            while True:
-                await self._renew()
-                await self.guard.check()  # our own routes may be among what was removed
-                await wait.readable(events.fileno())
-                await asyncio.sleep(SETTLE_S)
-                netlink.drain(events.fileno())
+        async for _ in wait.link_changes():
+            await self._renew()
+            await self.guard.check()  # our own routes may be among what was removed
 
     async def _renew(self) -> None:
         """The plan for the host as it is now, where that is another one."""

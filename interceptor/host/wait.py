@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+from interceptor.host import netlink
+
 DRAIN_POLL_S = 0.1
+LOOK_S = 1.0  # how often a file is looked at
+SETTLE_S = 0.3  # links, addresses and routes change in swarms
 ESTABLISHED, LISTEN = "01", "0A"  # include/net/tcp_states.h
 
 
@@ -59,3 +64,28 @@ def stamp(path: Path) -> Stamp:
     except OSError:
         return None
     return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+async def file_changes(path: Path, look_s: float = LOOK_S) -> AsyncIterator[None]:
+    """One item for each time that a file was found changed.
+
+    Looked at rather than watched: it may be a link to a file in a folder that
+    does not exist yet.
+    """
+    seen = stamp(path)
+    while True:
+        await asyncio.sleep(look_s)
+        if (now := stamp(path)) != seen:
+            seen = now
+            yield
+
+
+async def link_changes() -> AsyncIterator[None]:
+    """One item at once (what happened before anybody listened), then one for each swarm of
+    changes of links, addresses and routes in this network namespace."""
+    with netlink.open_links() as events:
+        while True:
+            yield
+            await readable(events.fileno())
+            await asyncio.sleep(SETTLE_S)
+            netlink.drain(events.fileno())

@@ -53,3 +53,31 @@ def test_a_stamp_changes_when_a_link_points_elsewhere(tmp_path: Path) -> None:
     link.symlink_to(two)
     assert before is not None
     assert wait.stamp(link) not in (before, None)
+
+
+def test_each_exchange_of_a_file_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+
+    async def main() -> list[str]:
+        told = []
+        changes = wait.file_changes(path, 0.01)
+        for text in ("a", "ab"):
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            path.write_text(text)
+            await asyncio.wait_for(waiting, 2)
+            told.append(text)
+        await changes.aclose()  # type: ignore[attr-defined]
+        return told
+
+    assert asyncio.run(main()) == ["a", "ab"]
+
+
+def test_the_links_are_looked_at_once_before_anything_changes() -> None:
+    async def main() -> None:
+        changes = wait.link_changes()
+        await asyncio.wait_for(anext(changes), 2)
+        await changes.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(main())
