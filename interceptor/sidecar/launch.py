@@ -41,7 +41,8 @@ class Launch:
     """Everything that makes one Envoy. Two that are equal need no restart between them.
 
     ``stamp`` stands for the binary's content (its size and time), so that an
-    upgraded Envoy is another one.
+    upgraded Envoy is another one. ``join`` are the words in front of the
+    command that put it in its cgroup, as root, before it becomes its user.
     """
 
     binary: Path
@@ -51,6 +52,12 @@ class Launch:
     uid: int
     gid: int
     net_admin: bool = False
+    join: tuple[str, ...] = ()
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether the command changes the user by itself, once it has done what root may."""
+        return self.net_admin or bool(self.join)
 
     @property
     def digest(self) -> str:
@@ -61,6 +68,7 @@ class Launch:
             self.bootstrap,
             *self.arguments,
             f"{self.uid}:{self.gid}:{self.net_admin}",
+            *self.join,
         )
         return blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 
@@ -75,7 +83,9 @@ class Record:
     digest: str
 
 
-def build(config: Config, binary: Path, stamp: str, bootstrap: str) -> Launch:
+def build(
+    config: Config, binary: Path, stamp: str, bootstrap: str, join: tuple[str, ...] = ()
+) -> Launch:
     """The launch that ``config`` asks for."""
     return Launch(
         binary=binary,
@@ -85,6 +95,7 @@ def build(config: Config, binary: Path, stamp: str, bootstrap: str) -> Launch:
         uid=config.sidecar.uid,
         gid=config.sidecar.gid,
         net_admin=config.capture.inbound.mode == "tproxy",
+        join=join,
     )
 
 
@@ -115,15 +126,17 @@ def render(launch: Launch, program: str) -> tuple[str, ...]:
     With TPROXY Envoy needs one capability, which setpriv leaves it as it
     changes the user.
     """
-    if not launch.net_admin:
+    if not launch.needs_root:
         return (program, *launch.arguments)
+    capability = "+net_admin" if launch.net_admin else "-all"
     return (
+        *launch.join,
         "setpriv",
         f"--reuid={launch.uid}",
         f"--regid={launch.gid}",
         "--clear-groups",
-        "--inh-caps=+net_admin",
-        "--ambient-caps=+net_admin",
+        f"--inh-caps={capability}",
+        f"--ambient-caps={capability}",
         "--",
         program,
         *launch.arguments,

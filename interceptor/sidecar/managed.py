@@ -21,10 +21,17 @@ SLICE = 200  # hosts that may be worked out in the loop itself
 
 
 class Managed:
-    """Open it with a table, follow the differences, close it. One event loop."""
+    """Open it with a table, follow the differences, close it. One event loop.
+
+    ``join``: words in front of Envoy's command that put it in a cgroup.
+    """
 
     def __init__(
-        self, config: Config, settings: Settings, on_state: Callable[[State], None]
+        self,
+        config: Config,
+        settings: Settings,
+        on_state: Callable[[State], None],
+        join: tuple[str, ...] = (),
     ) -> None:
         self._config = config
         self._files = launch.files(config.agent.run_dir)
@@ -39,7 +46,7 @@ class Managed:
         )
         program = binary.find(config.sidecar.binary)
         text = bootstrap.build(config, place)
-        self._wanted = launch.build(config, program, binary.stamp(program), text)
+        self._wanted = launch.build(config, program, binary.stamp(program), text, join)
         log_path = access_log_path(config)
         self._log_path = log_path
         self.process = Sidecar(self._wanted, self._files, self.admin, on_state, log_path)

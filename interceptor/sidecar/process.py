@@ -167,8 +167,8 @@ class Sidecar:
                 detached=True,
                 stdout=output,
                 stderr=output,
-                user=None if wanted.net_admin else wanted.uid,
-                group=None if wanted.net_admin else wanted.gid,
+                user=None if wanted.needs_root else wanted.uid,
+                group=None if wanted.needs_root else wanted.gid,
             )
         self.pid, self._pidfd, self.was_adopted = self._child.pid, self._child.pidfd, False
         record = Record(self.pid, pid.read_start_ticks(self.pid), self._wanted.digest)

@@ -41,6 +41,7 @@ def test_the_start_time_is_found_behind_any_name() -> None:
         replace(WANTED, arguments=("--x",)),
         replace(WANTED, uid=7),
         replace(WANTED, net_admin=True),
+        replace(WANTED, join=("sh",)),
     ],
 )
 def test_whatever_makes_another_envoy_changes_the_digest(other: Launch) -> None:
@@ -64,4 +65,13 @@ def test_tproxy_asks_for_one_capability() -> None:
     argv = launch.render(wanted, "/e")
     assert argv[0] == "setpriv"
     assert {"--reuid=1337", "--regid=1337", "--ambient-caps=+net_admin"} <= set(argv)
+    assert argv[argv.index("--") + 1] == "/e"
+
+
+def test_joining_a_cgroup_comes_before_the_change_of_user_and_leaves_no_capability() -> None:
+    wanted = launch.build(parse(""), Path("/e"), "", "", ("sh", "-c", "join"))
+    argv = launch.render(wanted, "/e")
+    assert wanted.needs_root
+    assert argv[:4] == ("sh", "-c", "join", "setpriv")
+    assert "--ambient-caps=-all" in argv
     assert argv[argv.index("--") + 1] == "/e"
