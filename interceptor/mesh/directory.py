@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 from interceptor.mesh import record
+from interceptor.mesh.index import Index
 from interceptor.mesh.model import Locale
 from interceptor.mesh.name import above, is_within, parents
 from interceptor.mesh.record import Record
@@ -50,9 +51,9 @@ class Directory:
         self.locale = _normal(locale)
         self._hosts: dict[str, bytes] = {}
         self._wild: dict[str, bytes] = {}  # "*.example.com" under "example.com"
-        self._others: dict[str, str] = {}  # extra names that no rule yields
-        self._vips: dict[int, str | set[str]] = {}
-        self._ends: dict[int, str | set[str]] = {}
+        self._others: Index[str] = Index()  # extra names that no rule yields
+        self._vips: Index[int] = Index()
+        self._ends: Index[int] = Index()
         self._inner: dict[str, int] = {}  # hosts below each inner name of an own zone
 
     def __len__(self) -> int:
@@ -92,14 +93,10 @@ class Directory:
         Dropping the last reference would free a million objects in one step of the
         interpreter: tens of milliseconds in which no other thread runs.
         """
-        stores: tuple[dict[str, bytes] | dict[int, str | set[str]], ...] = (
-            self._hosts,
-            self._vips,
-            self._ends,
-        )
-        for store in stores:
-            while store:
-                store.popitem()
+        while self._hosts:
+            self._hosts.popitem()
+        for index in (self._vips, self._ends, self._others):
+            index.release()
 
     def find(self, name: str) -> Match | None:
         """The host that ``name`` means. Exact beats alias beats search domain beats wildcard."""
@@ -138,15 +135,13 @@ class Directory:
         lists the same address), else the first of those that it is an endpoint of.
         """
         key = _address_key(packed)
-        called = _members(self._vips.get(key))
+        called = self._vips.members(key)
         own = (name for name in called if not self._is_headless(name))
-        return (
-            tuple(islice(own, MAXIMUM_POINTERS)) or called[:1] or _members(self._ends.get(key))[:1]
-        )
+        return tuple(islice(own, MAXIMUM_POINTERS)) or called[:1] or self._ends.members(key)[:1]
 
     def pod(self, packed: bytes, service: str) -> str | None:
         """The pod name below ``service`` that has the address, where there is one."""
-        names = _members(self._vips.get(_address_key(packed)))
+        names = self._vips.members(_address_key(packed))
         return next((name for name in names if above(name, service) is not None), None)
 
     def is_inner(self, name: str) -> bool:
@@ -156,6 +151,31 @@ class Directory:
         query names take everything below for absent.
         """
         return name in self._inner
+
+    def at(self, name: str) -> tuple[bytes, bool] | None:
+        """The record that stands under exactly ``name`` (``*.suffix``: the wildcard), and
+        whether it does so as an extra name. None where it takes a rule to find one."""
+        data = self._get(name)
+        if data is not None:
+            return data, False
+        data = self._by_extra_name(name)[1]
+        return (data, True) if data is not None else None
+
+    def names(self) -> Iterator[str]:
+        """Everything that `at` knows, each once. Nothing may change meanwhile."""
+        yield from self._hosts
+        yield from (f"*.{suffix}" for suffix in self._wild)
+        yield from (name for name in self._others if name not in self._hosts)
+
+    def pointers(self) -> Iterator[bytes]:
+        """Every packed address that `pointed` knows. Nothing may change meanwhile."""
+        yield from map(_packed, self._vips)
+        yield from (_packed(key) for key in self._ends if key not in self._vips)
+
+    def is_pointed(self, packed: bytes) -> bool:
+        """Whether `pointed` knows anything of it."""
+        key = _address_key(packed)
+        return key in self._vips or key in self._ends
 
     def _get(self, host: str) -> bytes | None:
         if host.startswith("*."):
@@ -174,9 +194,13 @@ class Directory:
             data = self._hosts.get(host)
             if data is not None:
                 return Match(host, host, record.decode(data), alias=name)
-        host = self._others.get(name, "")
-        data = self._hosts.get(host)
+        host, data = self._by_extra_name(name)
         return Match(host, host, record.decode(data), alias=name) if data is not None else None
+
+    def _by_extra_name(self, name: str) -> tuple[str, bytes | None]:
+        # Of several the first: whoever reads the same table later has to say the same.
+        host = next(iter(self._others.members(name)), "")
+        return host, self._hosts.get(host)
 
     def _expansions(self, name: str) -> Iterator[str]:
         """Kubernetes names that ``name`` may be short for, the likeliest first."""
@@ -199,24 +223,24 @@ class Directory:
         return None
 
     def _remember(self, host: str, entry: Record) -> None:
-        for name in entry.extra_names:
-            if name != host and host not in self._expansions(name):
-                self._others[name] = host
-        for packed in _split(entry.v4, 4) + _split(entry.v6, 16):
-            _add(self._vips, packed, host)
-        for packed in entry.endpoints:
-            _add(self._ends, packed, host)
+        if not host.startswith("*."):  # a wildcard has no name of its own to lead back to
+            for name in entry.extra_names:
+                if name != host and host not in self._expansions(name):
+                    self._others.add(name, host)
+            for packed in addresses(entry):
+                self._vips.add(_address_key(packed), host)
+            for packed in entry.endpoints:
+                self._ends.add(_address_key(packed), host)
         for name in self._inner_names(host):
             self._inner[name] = self._inner.get(name, 0) + 1
 
     def _forget(self, host: str, entry: Record) -> None:
         for name in entry.extra_names:
-            if self._others.get(name) == host:
-                del self._others[name]
-        for packed in _split(entry.v4, 4) + _split(entry.v6, 16):
-            _discard(self._vips, packed, host)
+            self._others.discard(name, host)
+        for packed in addresses(entry):
+            self._vips.discard(_address_key(packed), host)
         for packed in entry.endpoints:
-            _discard(self._ends, packed, host)
+            self._ends.discard(_address_key(packed), host)
         for name in self._inner_names(host):
             left = self._inner[name] - 1
             if left:
@@ -249,36 +273,15 @@ def _address_key(packed: bytes) -> int:
     return number if len(packed) == 4 else number | 1 << 128
 
 
+def _packed(key: int) -> bytes:
+    """The address that `_address_key` was given."""
+    return key.to_bytes(4, "big") if key < 1 << 128 else (key ^ 1 << 128).to_bytes(16, "big")
+
+
+def addresses(entry: Record) -> list[bytes]:
+    """A host's own addresses, packed, both families."""
+    return _split(entry.v4, 4) + _split(entry.v6, 16)
+
+
 def _split(packed: bytes, size: int) -> list[bytes]:
     return [packed[at : at + size] for at in range(0, len(packed), size)]
-
-
-def _members(value: str | set[str] | None) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    # sorted() copies the set in one step of the interpreter, whatever another thread adds.
-    return (value,) if isinstance(value, str) else tuple(sorted(value))
-
-
-def _add(index: dict[int, str | set[str]], packed: bytes, host: str) -> None:
-    if host.startswith("*."):
-        return  # a wildcard has no name of its own to point back to
-    key = _address_key(packed)
-    known = index.get(key)
-    if known is None:
-        index[key] = host
-    elif isinstance(known, set):
-        known.add(host)
-    elif known != host:
-        index[key] = {known, host}
-
-
-def _discard(index: dict[int, str | set[str]], packed: bytes, host: str) -> None:
-    key = _address_key(packed)
-    known = index.get(key)
-    if known == host:
-        del index[key]
-    elif isinstance(known, set):
-        known.discard(host)
-        if len(known) == 1:
-            index[key] = next(iter(known))

@@ -113,8 +113,42 @@ def test_extra_names_lead_to_their_host_until_it_goes() -> None:
 def test_extra_names_that_a_rule_yields_take_no_room() -> None:
     forms = ("reviews.bookinfo", "reviews.bookinfo.svc")
     directory = make(Host(REVIEWS, "bookinfo", Kind.NAME_TABLE, (A1,), extra_names=forms))
-    assert not directory._others
+    assert len(directory._others) == 0
     assert found(directory, "reviews.bookinfo") == (REVIEWS, REVIEWS, "")
+
+
+def test_of_several_with_an_extra_name_the_first_has_it_whoever_came_last() -> None:
+    first, second = (
+        Host(name, "x", Kind.NAME_TABLE, (A1,), extra_names=("alt.test",))
+        for name in ("a.test", "b.test")
+    )
+    directory = make(first, second)
+    assert found(directory, "alt.test") == ("a.test", "a.test", "")
+    directory.put("a.test", record.encode(first))
+    directory.drop("a.test")
+    assert found(directory, "alt.test") == ("b.test", "b.test", "")
+
+
+def test_what_stands_under_a_name_is_told_apart_from_what_a_rule_finds() -> None:
+    host = Host("a.test", "x", Kind.NAME_TABLE, (A1,), extra_names=("alt.test", "b.test"))
+    plain, wild = service("b.test", A2), service("*.c.test")
+    directory = make(host, plain, wild, service(REVIEWS))
+    assert directory.at("a.test") == (record.encode(host), False)
+    assert directory.at("alt.test") == (record.encode(host), True)
+    assert directory.at("b.test") == (record.encode(plain), False)
+    assert directory.at("*.c.test") == (record.encode(wild), False)
+    assert directory.at("c.test") is directory.at("reviews.bookinfo") is None
+    names = ["*.c.test", "a.test", "alt.test", "b.test", REVIEWS]
+    assert sorted(directory.names()) == names
+
+
+def test_pointers_are_the_addresses_that_lead_back_to_a_host() -> None:
+    six = ip_address("fd00::1")
+    backed = Host("a.test", "x", Kind.SERVICE, (A1, six), endpoints=(Endpoint(A1), Endpoint(A2)))
+    directory = make(backed, service("*.b.test", ip_address("10.9.9.9")))
+    assert sorted(directory.pointers()) == sorted(one.packed for one in (A1, A2, six))
+    assert directory.is_pointed(A2.packed)
+    assert not directory.is_pointed(ip_address("10.9.9.9").packed)
 
 
 def test_all_hosts_called_by_an_address_are_pointed_to() -> None:
@@ -187,7 +221,7 @@ def test_any_course_of_changes_ends_as_if_built_at_once(steps: list[tuple[bool, 
             followed.put(host.name, record.encode(host))
             last[host.name] = host
     fresh = make(*last.values(), locale=locale)
-    for store in ("_hosts", "_wild", "_vips", "_ends", "_inner"):
+    for store in ("_hosts", "_wild", "_others", "_vips", "_ends", "_inner"):
         assert getattr(followed, store) == getattr(fresh, store)
     assert len(followed) == len(last)
 
