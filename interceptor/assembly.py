@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 
-from interceptor.capture import backend, clean, fact, joined, nfttext, plan, step
+from interceptor.capture import backend, clean, fact, joined, nfttext, placement, plan, step
 from interceptor.capture import rule as rules
 from interceptor.capture.backend import Choice
 from interceptor.capture.joined import Joined
@@ -120,7 +120,8 @@ def prepare(config: Config) -> Prepared:
 
 def choose(config: Config) -> Choice:
     """The back ends that this host supports. Raises Unsupported."""
-    return backend.choose(config.capture.backend, config.dns.backend, fact.support())
+    gaps = placement.gaps(plan.build(config, Facts()))
+    return backend.choose(config.capture.backend, config.dns.backend, fact.support(), gaps)
 
 
 def open_backend(config: Config, choice: Choice) -> Joined:

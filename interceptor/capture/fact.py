@@ -37,6 +37,8 @@ def facts(config: Config) -> Facts:
         routed6=probe.covers(routes6, ranges.ipv6, route.PROTOCOL),
         cgroups=probe.cgroups(mount, (*owners.exclude_cgroups, *owners.include_cgroups)),
         cgroup_mount=mount,
+        devices=probe.devices(),
+        netns_cookie=probe.netns_cookie(),
     )
 
 

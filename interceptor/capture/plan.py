@@ -16,10 +16,12 @@ from interceptor.capture import order, span
 from interceptor.capture.rule import DestinationSet, Hook, Network, Rule, SetName, Verdict
 from interceptor.capture.span import Place
 from interceptor.config import Config
+from interceptor.host.probe import Device
 from interceptor.mesh.model import Address
 
 __all__ = [
     "Decision",
+    "Device",
     "Facts",
     "Flow",
     "Hook",
@@ -52,6 +54,8 @@ class Facts:
     without one. ``routed4/6``: whether a route (not ours) covers the VIP range.
     ``cgroups``: the configured cgroups that exist now, each with its id, which
     changes when a unit is restarted. ``cgroup_mount``: where cgroup2 is mounted.
+    ``devices``: the links on which DNS may leave, and ``netns_cookie`` the
+    kernel's own number of this network namespace (0: it tells none).
     """
 
     own_addresses: tuple[Address, ...] = ()
@@ -63,6 +67,8 @@ class Facts:
     routed6: bool = True
     cgroups: tuple[tuple[str, int], ...] = ()
     cgroup_mount: str = "/sys/fs/cgroup"
+    devices: tuple[Device, ...] = ()
+    netns_cookie: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,11 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """The numbers by which a verdict becomes an effect."""
+    """The numbers by which a verdict becomes an effect.
+
+    ``lease_s``, ``release`` (on_agent_loss) and ``bypass`` (on_sidecar_loss) are
+    for rules that can see by themselves who is away; others leave it to the daemon.
+    """
 
     outbound_port: int = 15001
     inbound_port: int = 15006
@@ -114,6 +124,9 @@ class Steering:
     mark: int = 0x1DC0
     tproxy: bool = False
     route_table: int = 15006
+    lease_s: int = 10
+    release: bool = False
+    bypass: bool = False
 
     @property
     def dns_mark(self) -> int:
@@ -132,7 +145,8 @@ class Plan:
     ``fixed`` are the networks captured whatever the mesh says, ``places`` the
     mesh's own besides. ``shape`` are the rules by which a back end lays out its
     chains; it outlives them in a `released` plan, so that no chain under open
-    connections is removed.
+    connections is removed. ``sources`` are the addresses that this VM uses
+    towards others, one a family at most.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -146,6 +160,9 @@ class Plan:
     cgroups: tuple[tuple[str, int], ...] = ()
     cgroup_mount: str = "/sys/fs/cgroup"
     shape: tuple[Rule, ...] = ()
+    sources: tuple[Address, ...] = ()
+    devices: tuple[Device, ...] = ()
+    netns_cookie: int = 0
 
     @property
     def planes(self) -> frozenset[Plane]:
@@ -210,7 +227,11 @@ def build(config: Config, facts: Facts, addresses: Iterable[Place] = ()) -> Plan
         mark=capture.mark,
         tproxy=capture.inbound.mode == "tproxy",
         route_table=capture.route_table,
+        lease_s=config.agent.lease_s,
+        release=config.agent.on_agent_loss == "release",
+        bypass=config.agent.on_sidecar_loss == "bypass",
     )
+    sources = (facts.route_source4, facts.route_source6)
     plan = Plan(
         rules=rules,
         families=families,
@@ -222,6 +243,9 @@ def build(config: Config, facts: Facts, addresses: Iterable[Place] = ()) -> Plan
         cgroups=facts.cgroups,
         cgroup_mount=facts.cgroup_mount,
         shape=rules,
+        sources=tuple(a for a in sources if a is not None and a.version in families),
+        devices=facts.devices,
+        netns_cookie=facts.netns_cookie,
     )
     return plan.exchange(addresses) if tcp else plan
 

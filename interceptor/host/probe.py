@@ -5,8 +5,12 @@ Each effect has its pure `parse_` beside it. What cannot be read is empty.
 
 from __future__ import annotations
 
+import enum
 import json
+import socket
+import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
@@ -15,6 +19,37 @@ from interceptor.host import command
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Entry = Mapping[str, object]
+
+SO_NETNS_COOKIE = 71  # asm-generic/socket.h; since Linux 5.14
+
+
+class LinkLayer(enum.Enum):
+    """What stands before the IP header of a packet on a link."""
+
+    LOOPBACK = "loopback"
+    ETHERNET = "ethernet"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One link of this network namespace."""
+
+    name: str
+    index: int
+    layer: LinkLayer
+
+
+LAYERS = {
+    "loopback": LinkLayer.LOOPBACK,
+    "ether": LinkLayer.ETHERNET,
+    **dict.fromkeys(("none", "ppp", "ipip", "tunnel6", "sit", "gre", "gre6"), LinkLayer.NONE),
+}
+"""Link types by iproute2's names (its lib/ll_types.c)."""
+PORTS = ("bridge", "bond", "team")
+"""Links that belong to one of these send what their master has sent already."""
+UNSENT = ("vrf", "ifb")
+"""Kinds of links from which nothing leaves that does not pass another link as well."""
 
 
 def _ip(*words: str) -> str:
@@ -36,6 +71,34 @@ def parse_addresses(text: str) -> dict[str, tuple[Address, ...]]:
         for link in json.loads(text or "[]")
         if "ifname" in link
     }
+
+
+def devices() -> tuple[Device, ...]:
+    """The links on which packets of this host may leave, by their index."""
+    return parse_devices(_ip("-details", "link"))
+
+
+def parse_devices(text: str) -> tuple[Device, ...]:
+    """Read `ip -json -details link`. Ports of bridges and bonds, and links without IP, are out."""
+    found: list[Device] = []
+    for link in json.loads(text or "[]"):
+        info = link.get("linkinfo", {})
+        layer = LAYERS.get(link.get("link_type", ""))
+        is_port = info.get("info_slave_kind") in PORTS
+        if layer is None or is_port or info.get("info_kind") in UNSENT:
+            continue
+        found.append(Device(str(link["ifname"]), int(link["ifindex"]), layer))
+    return tuple(sorted(found, key=lambda device: device.index))
+
+
+def netns_cookie() -> int:
+    """The kernel's number of this network namespace, never used twice; 0 before Linux 5.14."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        try:
+            raw = one.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
+        except OSError:
+            return 0
+    return int.from_bytes(raw, sys.byteorder)
 
 
 def routes(version: int) -> list[Entry]:

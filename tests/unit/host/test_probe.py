@@ -7,12 +7,42 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from interceptor.host import probe, resolver
+from interceptor.host.probe import Device, LinkLayer
 
 LINKS = {
     "lo": (ip_address("127.0.0.1"), ip_address("::1")),
     "eth0": (ip_address("10.0.0.2"), ip_address("fe80::1"), ip_address("fd10::2")),
     "eth1": (ip_address("192.0.2.1"),),
 }
+
+
+def test_devices_are_those_by_which_packets_leave() -> None:
+    links = [
+        {"ifindex": 4, "ifname": "eth0", "link_type": "ether"},
+        {"ifindex": 1, "ifname": "lo", "link_type": "loopback"},
+        {
+            "ifindex": 5,
+            "ifname": "wg0",
+            "link_type": "none",
+            "linkinfo": {"info_kind": "wireguard"},
+        },
+        {"ifindex": 6, "ifname": "br0", "link_type": "ether", "linkinfo": {"info_kind": "bridge"}},
+        {
+            "ifindex": 7,
+            "ifname": "p0",
+            "link_type": "ether",
+            "linkinfo": {"info_slave_kind": "bond"},
+        },
+        {"ifindex": 8, "ifname": "ifb0", "link_type": "ether", "linkinfo": {"info_kind": "ifb"}},
+        {"ifindex": 9, "ifname": "can0", "link_type": "can"},
+    ]
+    assert probe.parse_devices(json.dumps(links)) == (
+        Device("lo", 1, LinkLayer.LOOPBACK),
+        Device("eth0", 4, LinkLayer.ETHERNET),
+        Device("wg0", 5, LinkLayer.NONE),
+        Device("br0", 6, LinkLayer.ETHERNET),
+    )
+    assert probe.parse_devices("") == ()
 
 
 def test_addresses_are_told_by_link() -> None:
