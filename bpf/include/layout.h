@@ -24,7 +24,7 @@
 #define MAP_LISTENERS 7  /* sockmap[LISTENERS_SIZE]; writers: listen program, daemon */
 #define MAP_LOCALE 8     /* array[2] of struct locale, by view; writer: worker */
 #define MAP_NAMES 9      /* array[2] of hash struct name_key -> struct name_value, by view */
-#define MAP_WILD 10      /* the same for wildcards, under the name behind "*." */
+#define MAP_WILD 10      /* the same for wildcards, under the name behind "*.", never cut off */
 #define MAP_POINTERS 11  /* array[2] of hash struct in6 -> u8: addresses that have a PTR, by view */
 #define MAP_SCRATCH 12   /* per-CPU array[1] of the DNS program's own scratch */
 #define MAP_DNS_COUNTS 13 /* per-CPU array[DNS_RESULTS * DNS_TYPES] of u64 */
@@ -141,6 +141,10 @@ struct network_key {
 #define ALIAS6_PREFIX 0xfdc8, 0x3d1f, 0x62a7 /* /48, the three groups in host byte order */
 #define ALIAS_PROBES 8 /* slots that are tried for one destination */
 
+/* --- MAP_OWNERS: what the owner program knows of the group of a UDP socket's maker */
+#define OWNER_EXCLUDED 1 /* the sidecar's group, or in NUMBER_EXCLUDE_GID */
+#define OWNER_INCLUDED 2 /* in NUMBER_INCLUDE_GID */
+
 /* --- MAP_LISTENERS: index */
 #define LISTENER_OUTBOUND4 0
 #define LISTENER_OUTBOUND6 1
@@ -173,6 +177,12 @@ struct name_key {
 #define VALUE_EXTRA 0x4     /* an extra name of a host: Kubernetes' short forms beat it */
 
 /*
+ * Who looks a name up (mesh/directory.py, find): the name itself; then its short forms as keys of
+ * the own and the cluster suffix; a VALUE_EXTRA counts only where the name itself leads to it, and
+ * only when no short form leads to a host. MAP_WILD holds whole names, MARK_ROOT: its keys are
+ * tails of the name that was asked. A subtree of which the kernel must not speak (a zone that
+ * found no place in the locale) is a wildcard with VALUE_HANDOVER.
+ *
  * The hash is over the 16 little-endian words of the key, then words 1 to 21 of the value:
  * h = 0; for each word: h = (h + word) * HASH_FACTOR modulo 2^64. A torn copy does not fit it.
  */

@@ -63,6 +63,7 @@ PROGRAMS = {
     "original": Source("original.c", ProgramType.CGROUP_SOCKOPT, AttachType.CGROUP_GETSOCKOPT),
     "listen": Source("listen.c", ProgramType.SOCK_OPS, AttachType.CGROUP_SOCK_OPS),
     "lookup": Source("lookup.c", ProgramType.SK_LOOKUP, AttachType.SK_LOOKUP),
+    "lookup_plain": Source("lookup.c", ProgramType.SK_LOOKUP, AttachType.SK_LOOKUP),
 }
 """Every program by its name, which is its function's. PROGRAM_<NAME> is defined as 1 for it."""
 

@@ -156,6 +156,13 @@ ALIAS6_NETWORK = IPv6Network(
 )
 
 
+class Owner(enum.IntEnum):
+    """Values of Map.OWNERS."""
+
+    EXCLUDED = 1
+    INCLUDED = 2
+
+
 class Listener(enum.IntEnum):
     """Indices of Map.LISTENERS."""
 
