@@ -50,9 +50,9 @@ ALLOWED = {
 }
 
 ONE_IMPORTER = {
-    "bcc": set[str](),
+    "bcc": {"host/compiler.py"},
     "netfilterqueue": {"dns/nfqueue.py"},
-    "pyroute2": {"host/netlink.py"},
+    "pyroute2": set[str](),
     "scapy": {"debug/pcap.py"},
     "dnslib": {"dns/wire.py"},
     "grpc": {"sidecar/ads.py"},
@@ -163,7 +163,7 @@ def test_each_module_has_its_test_file(path: Path) -> None:
     folder = ROOT / "tests"
     stem = f"test_{path.name}"
     mirror = folder / "unit" / path.relative_to(PACKAGE).with_name(stem)
-    rooted = [folder / kind / stem for kind in ("netns", "contract", "envoy")]
+    rooted = [folder / kind / stem for kind in ("netns", "netns/bpf", "contract", "envoy")]
     assert any(file.exists() for file in (mirror, *rooted)), f"no {mirror.relative_to(ROOT)}"
 
 

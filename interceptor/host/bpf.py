@@ -49,6 +49,7 @@ class Command(enum.IntEnum):
     MAP_DELETE_BATCH = 27
     LINK_CREATE = 28
     LINK_UPDATE = 29
+    LINK_GET_FD_BY_ID = 30
     LINK_DETACH = 34
 
 

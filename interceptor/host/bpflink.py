@@ -50,6 +50,11 @@ def detach(link: int) -> None:
     bpf.call(Command.LINK_DETACH, struct.pack("=I", link))
 
 
+def open_id(number: int) -> int:
+    """A descriptor of a link by the kernel's number. Raises FileNotFoundError."""
+    return bpf.call(Command.LINK_GET_FD_BY_ID, struct.pack("=III", number, 0, 0))
+
+
 def info(link: int) -> LinkInfo:
     """What a link is attached to."""
     raw = bpf.info(link, 32)

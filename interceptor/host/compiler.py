@@ -21,7 +21,7 @@ from pathlib import Path
 
 from interceptor.host import bytecode
 from interceptor.host.bpf import AttachType, ProgramType
-from interceptor.host.bytecode import Bytecode, Program
+from interceptor.host.bytecode import Bytecode, BytecodeError, Program
 
 HEADERS = Path("/usr/include")
 ARCHITECTURES = {"x86_64": "x86", "aarch64": "arm64"}  # arch/<this> of a kernel's source
@@ -119,6 +119,13 @@ def compile_all(folder: Path, names: Iterable[str]) -> Bytecode:
     return Bytecode(bytecode.source_digest(folder), f"bcc {bcc.__version__}", programs)
 
 
+def agrees(packaged: Bytecode, compiled: Bytecode) -> bool:
+    """Whether nothing is stale. Another compiler's instructions may differ: then by the source."""
+    if packaged.compiler != compiled.compiler:
+        return packaged.source == compiled.source
+    return packaged == compiled
+
+
 def main(argv: list[str] | None = None) -> int:
     """0: done; 1: something does not compile, or (--check) the file is not what it should be."""
     parser = argparse.ArgumentParser(prog="python -m interceptor.host.compiler")
@@ -128,16 +135,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=PROGRAMS, help="not all programs")
     options = parser.parse_args(argv)
     try:
-        text = bytecode.render(compile_all(options.source, options.only or PROGRAMS))
-    except (CompileError, ImportError, OSError) as error:
+        code = compile_all(options.source, options.only or PROGRAMS)
+        if not options.check:
+            options.out.write_text(bytecode.render(code))
+            return 0
+        same = agrees(bytecode.parse(options.out.read_text()), code)
+    except (CompileError, BytecodeError, ImportError, OSError) as error:
         print(f"compiler: {error}", file=sys.stderr)
         return 1
-    if options.check:
-        same = options.out.exists() and options.out.read_text() == text
-        print(f"{options.out} {'is' if same else 'is NOT'} what the source compiles to")
-        return 0 if same else 1
-    options.out.write_text(text)
-    return 0
+    print(f"{options.out} {'is' if same else 'is NOT'} what the source compiles to")
+    return 0 if same else 1
 
 
 if __name__ == "__main__":

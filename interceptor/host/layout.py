@@ -225,6 +225,14 @@ EVENT = Struct(f"=QIIIIIHH16s{NAME_SIZE}s")
 """time, kind, result, uid, interface index, pid, query type, port, address, name."""
 
 
+class EventKind(enum.IntEnum):
+    """Which decision a record of Map.EVENTS is about."""
+
+    DNS = 1
+    CONNECT = 2
+    LOOKUP = 3
+
+
 class Place(enum.IntEnum):
     """Where a handed-over query was met."""
 
