@@ -20,7 +20,7 @@ from interceptor.errors import VerifierError
 
 LICENSE = b"Dual BSD/GPL\0"
 NAME_SIZE = 16  # BPF_OBJ_NAME_LEN, final zero included
-LOG_BYTES = 1 << 24
+LOG_BYTES = (1 << 24) - 1  # the most that kernels up to 5.x take
 LOG_LINES = 12
 TEST_RUN_BYTES = 1 << 16  # room for what a test run gives back
 
