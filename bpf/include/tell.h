@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0) */
+/*
+ * This file holds what is told of a query: counters, events, and the way to the worker.
+ */
+#ifndef INTERCEPTOR_TELL_H
+#define INTERCEPTOR_TELL_H
+
+#include "exempt.h"
+
+#define NOBODY (~0u)
+
+static INLINE void count_dns(const struct scratch *s, __u32 result)
+{
+	__u32 row = result * DNS_TYPES + s->type;
+	__u64 *counter = map_lookup(MAP(MAP_DNS_COUNTS), &row);
+
+	if (counter)
+		*counter += 1; /* per CPU */
+}
+
+/* A decision for whoever listens. Odd messages have neither name nor server. */
+static INLINE void tell_dns(struct __sk_buff *skb, struct scratch *s, __u32 result, __u32 place)
+{
+	__u64 now_ns, until_ns = state(STATE_TRACE_NS), size = s->length;
+	struct event *event;
+	const __u8 *mask;
+
+	if (!until_ns)
+		return;
+	now_ns = time_ns();
+	if (now_ns >= until_ns)
+		return;
+	event = ring_reserve(MAP(MAP_EVENTS), sizeof(*event), 0);
+	if (!event)
+		return;
+	event->time_ns = now_ns;
+	event->kind = EVENT_DNS;
+	event->result = result;
+	event->uid = place != PLACE_BRIDGE && skb->sk ? socket_uid(skb) : NOBODY;
+	event->ifindex = skb->ifindex;
+	event->pid = 0;
+	event->qtype = size ? s->qtype : 0;
+	event->port = 0;
+	__builtin_memset(&event->address, 0, sizeof(event->address));
+	if (size)
+		event->address = s->server.address;
+	size = size > 12 ? size - 12 : 0;
+	size = size < NAME_SIZE ? size : NAME_SIZE;
+	mask = PLACE(s, OFFSET(mask) + MASK_ZEROS - MASKED(size, 0xff));
+#define NAME(n) WORD(event->name, n) = WORD(s->packet + NAME_AT, n) & WORD(mask, n);
+	SIXTEEN(NAME)
+#undef NAME
+	ring_submit(event, 0);
+}
+
+/* Give the query to the worker: 1, if there is one that takes it. */
+static INLINE int hand_over(struct __sk_buff *skb, struct scratch *s, __u32 place)
+{
+	__u64 seen_ns = state(STATE_WORKER_NS);
+	__u64 ip_at = AGAIN(s->six) ? IPV6_AT : IPV4_AT;
+	struct handover *record = (struct handover *)(s->packet + ip_at - __builtin_offsetof(struct handover, packet));
+
+	if (!seen_ns || time_ns() > seen_ns + WORKER_PATIENCE_NS)
+		return 0;
+	record->length = DNS_AT - ip_at + s->length;
+	record->ifindex = skb->ifindex;
+	record->place = place;
+	record->pad = 0;
+	return !ring_output(MAP(MAP_HANDOVER), record, sizeof(*record), 0);
+}
+
+#endif
