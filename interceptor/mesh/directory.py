@@ -161,6 +161,11 @@ class Directory:
         data = self._by_extra_name(name)[1]
         return (data, True) if data is not None else None
 
+    def sizes(self) -> tuple[int, int, int]:
+        """How many names, wildcards among them apart, and pointers there are at most."""
+        pointers = len(self._vips) + len(self._ends)
+        return len(self._hosts) + len(self._others), len(self._wild), pointers
+
     def names(self) -> Iterator[str]:
         """Everything that `at` knows, each once. Nothing may change meanwhile."""
         yield from self._hosts

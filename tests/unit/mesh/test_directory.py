@@ -148,6 +148,7 @@ def test_pointers_are_the_addresses_that_lead_back_to_a_host() -> None:
     directory = make(backed, service("*.b.test", ip_address("10.9.9.9")))
     assert sorted(directory.pointers()) == sorted(one.packed for one in (A1, A2, six))
     assert directory.is_pointed(A2.packed)
+    assert directory.sizes() == (1, 1, 4)  # A1 is both, and counted twice: "at most"
     assert not directory.is_pointed(ip_address("10.9.9.9").packed)
 
 
