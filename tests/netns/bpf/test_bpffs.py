@@ -103,7 +103,7 @@ def test_a_pin_of_another_shape_is_an_error_that_names_both(folder: Path) -> Non
     bpf.pin(other.fd, str(path))
     other.close()
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(InterceptorError, match=r"state: .*\(2, 4, 16\), not \(2, 4, 8\)"):
+    with pytest.raises(InterceptorError, match=rf"^{path}: .*\(2, 4, 16\), not \(2, 4, 8\)"):
         pin.open_maps(folder)
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -20,6 +20,7 @@ PASS = bytes.fromhex("b7000000ffffffff9500000000000000")  # return TC_ACT_UNSPEC
 ALLOW = bytes.fromhex("b7000000010000009500000000000000")  # return 1
 SETUP = """
 ip link add v0 type veth peer name v1; ip link add w0 type veth peer name w1
+ip link add x0 type veth peer name x1
 tc qdisc add dev w0 clsact; tc filter add dev w0 egress prio 3 u32 match u32 0 0 classid 1:1
 """
 
@@ -75,18 +76,22 @@ def test_filters_qdiscs_links_and_pins_of_ours_go_and_others_stay(
     space = namespaces("rescue")
     space.sh(SETUP)
     before = {device: shown(space, device) for device in ("v0", "w0")}
+    theirs = "filter protocol all pref 9 u32 chain 0"
     program = bpf.load_program("dns", ProgramType.SCHED_CLS, AttachType.NONE, PASS)
     for one in space.call(link.observe):
-        if one.name in ("v0", "w0"):
+        if one.name in ("v0", "w0", "x0"):
             for hook in Hook:
                 space.call(tc.attach, folder, one.index, hook, "dns_egress", program)
     os.close(program)
+    space.sh("tc filter add dev x0 egress prio 9 u32 match u32 0 0 classid 1:1")
     number = attach_link(folder, group)
     assert shown(space, "v0") != before["v0"]
 
     space.sh(f"INTERCEPTOR_BPF_DIR={folder} INTERCEPTOR_RUN_DIR={tmp_path} {ROOT}/scripts/rescue")
 
     assert {device: shown(space, device) for device in before} == before
+    assert theirs in shown(space, "x0")
+    assert "interceptor" not in shown(space, "x0")
     assert [path.name for path in mount.iterdir() if path.suffix != ".debug"] == ["theirs"]
     with pytest.raises(FileNotFoundError):
         os.close(bpflink.open_id(number))

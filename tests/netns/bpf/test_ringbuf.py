@@ -20,7 +20,7 @@ from interceptor.host.ringbuf import RingBuffer
 pytestmark = pytest.mark.root
 
 SIZE = 4096
-RECORD = 1000  # no divisor of SIZE: records wrap around
+RECORD = 1004  # no divisor of SIZE: records wrap around; no multiple of 8: they are padded
 RESERVE, SUBMIT, DISCARD = 131, 132, 133  # helpers, linux/bpf.h
 
 
@@ -93,7 +93,7 @@ def discard(events: BpfMap) -> Iterator[Writer]:
 
 
 def seen(record: bytes) -> tuple[int, int, int]:
-    return (len(record), *struct.unpack("=I992xI".replace("992", str(RECORD - 8)), record))
+    return (len(record), *struct.unpack(f"=I{RECORD - 8}xI", record))
 
 
 def test_records_come_whole_and_in_order_also_where_the_buffer_wraps(

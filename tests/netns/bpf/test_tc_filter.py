@@ -143,6 +143,17 @@ def test_others_filters_and_their_qdisc_stay_as_they_were(
     assert shown(space) == before
 
 
+def test_ours_is_replaced_where_it_stands_when_a_better_place_is_free(
+    folder: Path, programs: tuple[int, int], space: Any, index: int
+) -> None:
+    space.sh(f"tc qdisc add dev v0 clsact; tc {FOREIGN['another kind at our priority']}")
+    first = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    space.sh("tc filter del dev v0 egress prio 1")
+    second = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[1])
+    assert first.priority == second.priority == 2
+    assert space.call(tc.ours) == [second]
+
+
 def test_our_qdisc_stays_while_somebody_else_has_a_filter_on_it(
     folder: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
