@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
+from typing import Any
 
 import pytest
 
 from interceptor.errors import VerifierError
-from interceptor.host import bpf, bpfmap, bytecode
+from interceptor.host import bpf, bpfmap, bytecode, compiler
 from interceptor.host.bpf import AttachType, ProgramType
 from interceptor.host.bytecode import Program
 from interceptor.host.layout import SPECS, Map, State
@@ -40,7 +41,7 @@ def counting_program() -> Program:
     return Program("counts", ProgramType.SCHED_CLS, AttachType.NONE, b"".join(words))
 
 
-def test_a_program_works_on_the_map_that_its_number_names(kernel) -> None:
+def test_a_program_works_on_the_map_that_its_number_names(kernel: Any) -> None:
     state = kernel.maps[Map.STATE]
     state.update(struct.pack("=I", State.VIEW), struct.pack("=Q", 41))
     descriptor = bytecode.load(counting_program(), {Map.STATE: state.fd})
@@ -69,3 +70,14 @@ def test_each_map_of_the_layout_is_made_as_described(number: Map) -> None:
         again.close()
     finally:
         made.close()
+
+
+@pytest.mark.parametrize("name", compiler.PROGRAMS)
+def test_the_package_s_bytecode_loads_on_this_kernel(kernel: Any, name: str) -> None:
+    program = bytecode.parse(bytecode.FILE.read_text()).programs[name]
+    descriptor = bytecode.load(program, {number: each.fd for number, each in kernel.maps.items()})
+    try:
+        found = bpf.program_info(descriptor)
+        assert (found.kind, found.name) == (program.kind, name[:15])
+    finally:
+        os.close(descriptor)
