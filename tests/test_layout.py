@@ -17,6 +17,7 @@ TOP_LEVEL = {
     "pyproject.toml",
     "interceptor",
     "bpf",
+    "docs",
     "scripts",
     "tests",
     "vagrant",
@@ -63,16 +64,20 @@ ONE_IMPORTER = {
 AT_OPENING_ONLY = ("bcc", "netfilterqueue")
 
 WITHOUT_A_TEST_OF_ITS_OWN = {
-    "lab/bench.py": "tests/netns/test_e2e_bench.py runs it whole",
-    "lab/bench_connection.py": "tests/netns/test_e2e_bench.py",
-    "lab/bench_dns.py": "tests/netns/test_e2e_bench.py",
-    "lab/bench_table.py": "tests/netns/test_e2e_bench.py",
+    "capture/anchor.py": "tests/netns/bpf/test_ebpf_backend.py",
+    "capture/ebpf.py": "tests/netns/bpf/test_ebpf_backend.py",
+    "capture/generation.py": "tests/netns/bpf/test_ebpf_backend.py",
+    "capture/trial.py": "tests/netns/bpf/test_trial.py",
+    "host/scratch.py": "tests/netns/bpf/test_trial.py",
+    "lab/bench/dns.py": "tests/netns/test_e2e_bench.py runs every part",
+    "lab/bench/part.py": "values only",
     "lab/demo.py": "tests/netns/test_e2e_demo.py runs it whole",
     "lab/world.py": "tests/netns/test_lab.py",
     "lab/removal.py": "tests/netns/test_lab.py",
     "lab/session.py": "tests/netns/test_e2e_calls.py",
     "lab/demo_call.py": "tests/netns/test_e2e_calls.py",
-    "dns/kernel.py": "tests/netns/bpf/test_publisher.py",
+    "dns/kernel.py": "tests/netns/bpf/test_worker_kernel.py",
+    "dns/raw.py": "tests/netns/bpf/test_worker_kernel.py, tests/netns/dns/test_dns_bridge.py",
     "dns/view.py": "tests/netns/bpf/test_publisher.py",
     "lab/agent.py": "every tests/netns/test_e2e_*.py",
 }

@@ -12,7 +12,7 @@ import asyncio
 import enum
 import marshal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from struct import Struct
 
 from interceptor.dns.reply import Label
@@ -39,12 +39,15 @@ Row = tuple[str, bytes]  # host, record
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a worker has to know before anything else. ``queue`` -1: no netfilter queue."""
+    """What a worker has to know before anything else. ``queue`` -1: no netfilter queue.
+    ``maps`` is the folder of the pinned BPF maps (``capture.bpf_dir``); empty: the kernel
+    answers nothing by itself."""
 
     queue: int
     queue_length: int
     tcp_port: int
     mark: int
+    maps: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Beat:
     """A life sign with everything counted since the worker began.
 
     ``queries`` counts by (plane, result, query type); ``events`` whatever else happened.
+    ``standing`` are queries, too, but counted by the kernel since its maps were made.
     ``samples`` are the numbers of timed answers by ``nfqueue.BOUNDS_S`` (not cumulative, one
     more than there are bounds); one packet in ``nfqueue.SAMPLE`` is timed.
     """
@@ -69,6 +73,7 @@ class Beat:
     events: dict[str, int] = field(default_factory=dict)
     samples: tuple[int, ...] = ()
     sampled_s: float = 0.0
+    standing: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
 
 Message = Settings | Locale | Change | Beat | tuple[Row, ...] | None
@@ -84,8 +89,7 @@ def encode_load(rows: Sequence[Row]) -> bytes:
 
 
 def encode_settings(settings: Settings) -> bytes:
-    fields = (settings.queue, settings.queue_length, settings.tcp_port, settings.mark)
-    return encode(Kind.SETTINGS, marshal.dumps(fields))
+    return encode(Kind.SETTINGS, marshal.dumps(astuple(settings)))
 
 
 def encode_locale(locale: Locale) -> bytes:
@@ -98,8 +102,7 @@ def encode_change(change: Change) -> bytes:
 
 
 def encode_beat(beat: Beat) -> bytes:
-    fields = (beat.hosts, beat.queries, beat.events, tuple(beat.samples), beat.sampled_s)
-    return encode(Kind.BEAT, marshal.dumps(fields))
+    return encode(Kind.BEAT, marshal.dumps(astuple(beat)))
 
 
 def decode(kind: Kind, payload: bytes) -> Message:

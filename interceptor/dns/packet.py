@@ -105,3 +105,15 @@ def _turned(found: Reply, responder: Responder) -> tuple[bytes, int]:
     """The message behind its id, turned at random, and the sum of its words."""
     body = found.turned(int(responder.random() * found.turns))
     return body, found.total if found.total >= 0 else checksum_words(body)
+
+
+def sealed(packet: bytes) -> bytes:
+    """A plain UDP packet with its checksum in full. One that was taken on its way out has
+    only the pseudo header's part of it: the rest is left to the device."""
+    at = 28 if packet[0] >> 4 == 4 else 48
+    ends = packet[12:20] if at == 28 else packet[8:40]
+    head, data = packet[at - 8 : at - 2], packet[at:]
+    words = checksum_words(ends) + UDP + len(data) + 8
+    words += checksum_words(head) + checksum_words(data)
+    total = 65535 - words % 65535
+    return packet[: at - 2] + total.to_bytes(2, "big") + data

@@ -56,11 +56,19 @@ class Plane:
     """One worker at a time. Open it, then call `load` or `send` on every change.
 
     ``view`` gives the present locale and hosts; it is asked at the start, by `load`, and
-    whenever a worker is replaced. ``log`` gets one line a decision.
+    whenever a worker is replaced. ``log`` gets one line a decision. ``wrap`` makes of a
+    worker's command the one to run: it may put it into a cgroup (`cgroup.join_argv`).
     """
 
-    def __init__(self, settings: Settings, view: View, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        view: View,
+        log: Callable[[str], None],
+        wrap: Callable[[Sequence[str]], Sequence[str]] = list,
+    ) -> None:
         self._settings = settings
+        self._wrap = wrap
         self._view = view
         self._log = log
         self._process: Process | None = None
@@ -95,7 +103,9 @@ class Plane:
         for bound, count in zip(bounds, now.samples, strict=True):
             seen += count * SAMPLE
             buckets.append((bound, seen))
-        return Counters(now.queries, now.events, tuple(buckets), now.sampled_s * SAMPLE)
+        return Counters(
+            now.queries | now.standing, now.events, tuple(buckets), now.sampled_s * SAMPLE
+        )
 
     async def open(self, timeout_s: float = FIRST_SIGN_S) -> None:
         """Start a worker and wait until it answers. TimeoutError when it does not."""
@@ -181,7 +191,9 @@ class Plane:
         ours, theirs = socket.socketpair()
         with theirs:
             argv = (sys.executable, "-m", "interceptor.dns.worker", str(theirs.fileno()))
-            self._process = command.start(argv, pass_fds=(theirs.fileno(),), env=_environment())
+            self._process = command.start(
+                self._wrap(argv), pass_fds=(theirs.fileno(),), env=_environment()
+            )
         reader, self._writer = await asyncio.open_connection(sock=ours)
         return reader
 
@@ -236,4 +248,5 @@ def _sum(one: Beat, other: Beat) -> Beat:
         dict(Counter(one.events) + Counter(other.events)),
         tuple(a + b for a, b in zip(one.samples, samples, strict=True)),
         one.sampled_s + other.sampled_s,
+        other.standing or one.standing,
     )

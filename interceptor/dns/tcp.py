@@ -1,9 +1,10 @@
 """TCP/53: mesh names are answered, everything else is relayed to the chosen server.
 
-A client's connection arrives by REDIRECT. Its messages are taken one by one;
-those that are not ours go on, byte for byte, over one connection of ours to the
-server that the client meant, which is opened by the first of them only. Replies
-may overtake each other (RFC 7766 §6.2.1.1), but never tear each other apart.
+A client's connection arrives by REDIRECT, or by an alias of its server (see
+``alias``). Its messages are taken one by one; those that are not ours go on,
+byte for byte, over one connection of ours to the server that the client meant,
+which is opened by the first of them only. Replies may overtake each other (RFC
+7766 §6.2.1.1), but never tear each other apart.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import errno
 import socket
 import struct
 from collections import Counter
+from collections.abc import Callable
 
 from interceptor.dns.responder import Responder
 
@@ -30,14 +32,21 @@ Place = tuple[str, int] | tuple[str, int, int, int]
 
 class Server:
     """Listens on loopback. ``mark`` is set on our connections, so that they are not captured.
+    ``meant`` gives the server that a local address is an alias of, None where it is none.
 
     ``has_room`` is false while no further connection should be steered here: those then
     go to their server directly, which is better than being refused by us.
     """
 
-    def __init__(self, responder: Responder, mark: int) -> None:
+    def __init__(
+        self,
+        responder: Responder,
+        mark: int,
+        meant: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.responder = responder
+        self.meant = meant
         self._mark = mark
         self._servers: list[asyncio.Server] = []
         self._open: set[asyncio.Task[None]] = set()
@@ -166,7 +175,7 @@ class Connection:
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to where the client meant to go."""
         client = self._writer.get_extra_info("socket")
-        target = original_destination(client)
+        target = self._target(client)
         if target[:2] == self._writer.get_extra_info("sockname")[:2]:
             raise ConnectionRefusedError("connected to us outright: there is no server behind")
         upstream = socket.socket(client.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -181,6 +190,13 @@ class Connection:
             raise
         self._server.counts["tcp-relayed"] += 1
         return reader, writer
+
+    def _target(self, client: socket.socket) -> Place:
+        host, port, *rest = self._writer.get_extra_info("sockname")
+        meant = self._server.meant(host)
+        if meant is None:
+            return original_destination(client)
+        return (meant, port, 0, 0) if rest else (meant, port)
 
     async def _relay_back(self, reader: asyncio.StreamReader) -> None:
         """Whole messages, so that an answer of ours never lands within one."""

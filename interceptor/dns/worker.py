@@ -2,9 +2,10 @@
 
 Run as ``python -m interceptor.dns.worker FD`` by ``plane``; FD is its end of a
 socket pair. The main thread is the netfilter queue's and does nothing else.
-The other one has an event loop for the daemon's messages and TCP/53. They share
-the interpreter's lock, which the main thread gets back within SWITCH_S whatever
-the other is doing: a table of 100,000 hosts is loaded between the packets.
+The other one has an event loop for the daemon's messages, TCP/53, and the
+kernel plane (see ``kernel``), which needs no queue. They share the
+interpreter's lock, which the main thread gets back within SWITCH_S whatever the
+other is doing: a table of 100,000 hosts is loaded between the packets.
 
 It ends when the daemon's end closes, after answering what is queued. The rule's
 bypass then gives all DNS back to the host.
@@ -25,8 +26,11 @@ from pathlib import Path
 from time import monotonic
 
 from interceptor.dns import frame
+from interceptor.dns.entry import Touched
 from interceptor.dns.frame import Beat, Change, Kind, Settings
-from interceptor.dns.nfqueue import Queue, RawSender
+from interceptor.dns.kernel import Kernel
+from interceptor.dns.nfqueue import Queue, observe_drops
+from interceptor.dns.raw import RawSender
 from interceptor.dns.responder import TCP_LIMIT, Responder
 from interceptor.dns.tcp import Server
 from interceptor.dns.wire import OWN_UDP_SIZE
@@ -39,7 +43,6 @@ STUCK_S = 2.0  # a queue thread without progress for so long is no life worth a 
 OPEN_PATIENCE_S = 5.0  # an older worker may still hold queue and port
 LAST_WORDS_S = 1.0  # how long TCP/53 may take to close behind an ended queue
 LARGEST_UDP = 65535 - 48  # both headers of the larger family
-_PROC_QUEUES = Path("/proc/net/netfilter/nfnetlink_queue")
 
 
 class Worker:
@@ -53,8 +56,12 @@ class Worker:
         # Beyond the bridge a fragment may be lost; ours are small enough for any link.
         self.bridged = Responder(self.answers, random.random, OWN_UDP_SIZE)
         self.stream = Responder(self.answers, random.random, TCP_LIMIT, is_udp=False)
-        self.tcp = Server(self.stream, settings.mark)
-        self.raw = RawSender(settings.mark) if settings.queue >= 0 else None
+        self.raw = RawSender(settings.mark) if settings.queue >= 0 or settings.maps else None
+        self.kernel: Kernel | None = None
+        if self.raw is not None and settings.maps:
+            self.kernel = Kernel(Path(settings.maps), self.local, self.bridged, self.raw)
+        meant = self.kernel.aliases.find if self.kernel else lambda _: None
+        self.tcp = Server(self.stream, settings.mark, meant)
         self.queue = Queue(
             self.local,
             self.bridged,
@@ -62,6 +69,28 @@ class Worker:
             settings.mark + 1,
             self.raw.send if self.raw else _send_nowhere,
         )
+
+    async def follow(self, kind: Kind, value: frame.Message) -> None:
+        """`take`, and the kernel's maps after it."""
+        if self.kernel is None:
+            return self.take(kind, value)
+        publisher = self.kernel.publisher
+        if isinstance(value, Change):
+            touched = Touched()
+            for host in (*value.removed, *(host for host, _ in value.upserted)):
+                there = self.answers.directory.at(host)
+                touched.add(host, there[0] if there else None)
+            for host, data in value.upserted:
+                touched.add(host, data)
+            self.take(kind, value)
+            await publisher.apply(self.answers.directory, touched)
+            return
+        self.take(kind, value)
+        if kind is Kind.COMMIT:
+            known = publisher.problems
+            await publisher.load(self.answers.directory)
+            for problem in publisher.problems if publisher.problems != known else ():
+                print(f"dns worker: {problem}", file=sys.stderr)
 
     def take(self, kind: Kind, value: frame.Message) -> None:
         """Follow one message of the daemon's."""
@@ -92,7 +121,7 @@ class Worker:
         """Everything counted so far."""
         queries: dict[tuple[str, str, str], int] = {}
         for plane, responder in (
-            ("nfqueue", self.local),
+            ("handover" if self.kernel else "nfqueue", self.local),
             ("bridge", self.bridged),
             ("tcp", self.stream),
         ):
@@ -100,32 +129,25 @@ class Worker:
         events = Counter(dict(self.queue.counts)) + Counter(dict(self.tcp.counts))
         emptied = self.local.emptied + self.bridged.emptied + self.stream.emptied
         events["cache-emptied"] = emptied
-        events |= _kernel_drops(self.settings.queue)
+        events |= observe_drops(self.settings.queue)
+        standing: dict[tuple[str, str, str], int] = {}
+        if self.kernel is not None:
+            events |= self.kernel.events()
+            standing = self.kernel.queries()
         queue = self.queue
-        return Beat(len(self.answers), queries, dict(events), tuple(queue.samples), queue.sampled_s)
+        timed = tuple(queue.samples), queue.sampled_s
+        return Beat(len(self.answers), queries, dict(events), *timed, standing)
+
+    def close(self) -> None:
+        """Give back what is open besides the queue."""
+        if self.kernel is not None:
+            self.kernel.close()
+        if self.raw is not None:
+            self.raw.close()
 
 
 def _send_nowhere(_packet: bytes, _interface: int) -> None:
     raise OSError("no raw socket without a queue")
-
-
-def _kernel_drops(number: int) -> Counter[str]:
-    """Packets that the kernel dropped because queue or socket buffer was full.
-
-    Columns of the kernel's seq_show in nfnetlink_queue.c: queue number, peer, waiting, copy
-    mode, copy range, dropped by queue, dropped by socket, last id, 1.
-    """
-    drops: Counter[str] = Counter()
-    try:
-        rows = _PROC_QUEUES.read_text().splitlines()
-    except OSError:
-        return drops
-    for row in rows:
-        columns = row.split()
-        if len(columns) >= 7 and columns[0] == str(number):
-            drops["queue-full"] = int(columns[5])
-            drops["socket-full"] = int(columns[6])
-    return drops
 
 
 class Control:
@@ -165,15 +187,17 @@ class Control:
         if not isinstance(settings, Settings):
             raise ValueError("the first frame has to be SETTINGS")
         self.worker = worker = Worker(settings)
-        tasks = (
+        tasks = [
             asyncio.create_task(self._beat(worker, writer)),
             asyncio.create_task(_listen(worker.tcp, settings.tcp_port)),
-        )
+        ]
         try:
             while True:
                 kind, value = await frame.receive(reader)
-                worker.take(kind, value)
+                await worker.follow(kind, value)
                 if kind is Kind.COMMIT and not self.ready.is_set():
+                    if worker.kernel is not None:
+                        tasks.append(asyncio.create_task(worker.kernel.attend()))
                     self.ready.set()
                     await self._bound.wait()
                     writer.write(frame.encode(Kind.READY))
@@ -181,6 +205,7 @@ class Control:
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await worker.tcp.close()
 
     async def _beat(self, worker: Worker, writer: asyncio.StreamWriter) -> None:
@@ -238,6 +263,8 @@ def run(descriptor: int) -> int:
         control.opened()
         worker.queue.serve()
         thread.join(LAST_WORDS_S)
+    if worker is not None and not thread.is_alive():
+        worker.close()
     if control.failure:
         print(f"dns worker: {control.failure}", file=sys.stderr)
     return 1 if control.failure else 0

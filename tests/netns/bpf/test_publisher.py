@@ -17,7 +17,7 @@ import pytest
 
 from interceptor.dns import entry, suffix, view
 from interceptor.dns.entry import Touched
-from interceptor.dns.kernel import Publisher
+from interceptor.dns.publisher import Publisher
 from interceptor.dns.view import View
 from interceptor.host import bpfmap
 from interceptor.host.layout import LOCALE_HEAD, SPECS, LocaleFlag, Map, State, ValueFlag
@@ -239,11 +239,13 @@ def test_names_without_a_place_are_named_and_leave_the_others_alone(bench: Bench
 
 def read_two(bench: Bench) -> tuple[bytes | None, bytes | None] | None:
     """Two names of the view in force, as a program finds them; None where it was just replaced."""
+    spec = SPECS[Map.NAMES].inner
+    assert spec is not None
     try:
         place = bench.maps[Map.NAMES].lookup(view.index(view.state(bench.maps, State.VIEW)))
         if place is None:
             return None
-        inner = bpfmap.open_id(int.from_bytes(place, "little"), SPECS[Map.NAMES].inner)
+        inner = bpfmap.open_id(int.from_bytes(place, "little"), spec)
     except FileNotFoundError:
         return None
     try:

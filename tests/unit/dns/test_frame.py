@@ -32,9 +32,15 @@ def received(data: bytes) -> list[tuple[Kind, Message]]:
     return asyncio.run(read())
 
 
-@given(st.integers(-1, 65535), st.integers(1, 65536), st.integers(1, 65535), st.integers(1, 2**32))
-def test_settings_come_through(queue: int, length: int, port: int, mark: int) -> None:
-    settings = Settings(queue, length, port, mark)
+@given(
+    st.integers(-1, 65535),
+    st.integers(1, 65536),
+    st.integers(1, 65535),
+    st.integers(1, 2**32),
+    TEXT,
+)
+def test_settings_come_through(queue: int, length: int, port: int, mark: int, maps: str) -> None:
+    settings = Settings(queue, length, port, mark, maps)
     assert received(frame.encode_settings(settings)) == [(Kind.SETTINGS, settings)]
 
 

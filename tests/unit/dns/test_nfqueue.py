@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
@@ -144,3 +145,15 @@ def test_a_request_is_sound_netlink() -> None:
 def test_serving_an_unopened_queue_is_a_mistake(answers: Answers) -> None:
     with pytest.raises(RuntimeError, match="open the queue"):
         Bench(answers).queue.serve()
+
+
+def test_the_kernels_drops_are_read_for_our_queue_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "nfnetlink_queue"
+    file.write_text("    7  4711     0 2  4016    11    12       13  1\n15053 1 0 2 4016 3 4 5 1\n")
+    monkeypatch.setattr(nfqueue, "PROC_QUEUES", file)
+    assert nfqueue.observe_drops(15053) == {"queue-full": 3, "socket-full": 4}
+    assert nfqueue.observe_drops(9) == {}
+    monkeypatch.setattr(nfqueue, "PROC_QUEUES", tmp_path / "absent")
+    assert nfqueue.observe_drops(15053) == {}

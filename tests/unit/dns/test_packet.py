@@ -140,3 +140,13 @@ def test_no_bytes_whatever_raise(answers: Answers, query: Query, data: st.DataOb
 def test_short_packets_are_left_alone(answers: Answers, length: int) -> None:
     for first in (b"\x45", b"\x60"):
         assert packet.answer((first + bytes(100))[:length], responder(answers)) is None
+
+
+@given(st.binary(max_size=300), st.binary(min_size=2, max_size=2), st.integers(1, 65535))
+def test_a_checksum_that_a_device_was_to_make_is_made(data: bytes, part: bytes, port: int) -> None:
+    for family, at in (
+        (IP(src="10.0.0.2", dst="10.9.0.1"), 26),
+        (IPv6(src="fd00::2", dst="::1"), 46),
+    ):
+        whole = bytes(family / UDP(sport=port, dport=53) / Raw(data))
+        assert packet.sealed(whole[:at] + part + whole[at + 2 :]) == whole

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from pathlib import Path
 
-import pytest
-
-from interceptor.dns import worker as workers
 from interceptor.dns.frame import Change, Kind, Settings
 from interceptor.dns.worker import Worker
 from interceptor.mesh import record
@@ -70,15 +66,3 @@ def test_a_life_sign_tells_what_was_counted() -> None:
     beat = worker.beat()
     assert beat.hosts == 2
     assert beat.queries == {("tcp", "odd-short", ""): 1}
-
-
-def test_the_kernels_drops_are_read_for_our_queue_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "nfnetlink_queue"
-    file.write_text("    7  4711     0 2  4016    11    12       13  1\n15053 1 0 2 4016 3 4 5 1\n")
-    monkeypatch.setattr(workers, "_PROC_QUEUES", file)
-    assert workers._kernel_drops(15053) == {"queue-full": 3, "socket-full": 4}
-    assert workers._kernel_drops(9) == {}
-    monkeypatch.setattr(workers, "_PROC_QUEUES", tmp_path / "absent")
-    assert workers._kernel_drops(15053) == {}
