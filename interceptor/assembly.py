@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
 
-from interceptor.capture import backend, clean, fact, joined, nfttext, placement, plan, step
+from interceptor.capture import backend, clean, fact, ground, joined, nfttext, placement, plan, step
 from interceptor.capture import rule as rules
 from interceptor.capture.backend import Choice
 from interceptor.capture.joined import Joined
@@ -126,7 +126,8 @@ def choose(config: Config) -> Choice:
 
 def open_backend(config: Config, choice: Choice) -> Joined:
     """The back end with its journal; nothing is touched yet."""
-    return joined.build(choice, Journal(config.agent.run_dir / JOURNAL_NAME))
+    journal = Journal(config.agent.run_dir / JOURNAL_NAME)
+    return joined.build(choice, journal, ground.choose(config, choice))
 
 
 def render(prepared: Prepared, *, as_json: bool) -> str:
@@ -195,7 +196,7 @@ def compare(prepared: Prepared, *, as_json: bool) -> tuple[str, bool]:
 def apply(prepared: Prepared) -> None:
     """Install the plan."""
     prepared.backend.apply(prepared.plan)
-    clean.sweep(prepared.backend.names)
+    clean.sweep(prepared.backend.names, prepared.config.capture.bpf_dir)
 
 
 SIDECAR_END_S = 3.0  # between SIGTERM and SIGKILL
@@ -210,8 +211,9 @@ def clean_host(config: Config) -> list[str]:
     holder = lock.holder(run_dir / lock.NAME)
     if holder:
         raise InterceptorError(f"the daemon runs (pid {holder}): end it, and it cleans by itself")
-    was = clean.observe()
-    clean.revert(Journal(run_dir / JOURNAL_NAME))
+    bpf_dir = config.capture.bpf_dir
+    was = clean.observe(bpf_dir)
+    clean.revert(Journal(run_dir / JOURNAL_NAME), bpf_dir)
     lines = [f"removed: {line}" for line in _headlines(was)]
     if end_sidecar(run_dir):
         lines.append("ended the managed envoy")
@@ -222,7 +224,7 @@ def clean_host(config: Config) -> list[str]:
 def _headlines(observed: str) -> list[str]:
     """One line for each family of rules or route of ours."""
     count = len(observed.splitlines())
-    return [f"{count} lines of rules, sets and routes"] if count else []
+    return [f"{count} lines of rules, sets, routes and programs"] if count else []
 
 
 def end_sidecar(run_dir: Path) -> bool:

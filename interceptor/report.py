@@ -167,7 +167,10 @@ def snapshot(daemon: Running) -> Snapshot:
     if plan is not None and PlanPlane.TCP in plan.planes:
         back_end = daemon.choice.tcp
         name = f"iptables-{daemon.choice.variant}" if back_end == "iptables" else back_end
-        counted = tally.observe(name, plan.steering)
+        if back_end == "ebpf":
+            counted = tally.observe_programs(daemon.config.capture.bpf_dir)
+        else:
+            counted = tally.observe(name, plan.steering)
         figures["connections"] = {(back_end, way): count for way, count in counted.items()}
     return Snapshot(
         table_hosts=len(daemon.table),

@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
-from interceptor.host import command
+from interceptor.host import bpflink, command, probe, tc
+from interceptor.host.bpf import AttachType
 from interceptor.lab import agent
 from interceptor.lab.agent import Agent
 from interceptor.lab.world import Lab
@@ -24,6 +25,27 @@ BACKENDS = ("iptables", "nftables")
 def _root_where_marked(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker("root") and os.geteuid() != 0:
         pytest.fail("needs root, for network namespaces: run `sudo scripts/test`")
+
+
+@pytest.fixture(autouse=True)
+def _machine_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs of a test hang on cgroups and namespaces of its own: never on the machine's."""
+    create, attach = bpflink.create, tc.attach
+    theirs = {os.stat("/proc/self/ns/net").st_ino}
+    if mount := probe.cgroup_mount():
+        theirs.add(os.stat(mount).st_ino)
+
+    def create_elsewhere(program: int, target: int, kind: AttachType) -> int:
+        assert os.fstat(target).st_ino not in theirs, "a link on this machine's own place"
+        return create(program, target, kind)
+
+    def attach_elsewhere(*where: Any) -> tc.Filter:
+        here = os.stat("/proc/thread-self/ns/net").st_ino
+        assert here not in theirs, "a filter in this machine's own namespace"
+        return attach(*where)
+
+    monkeypatch.setattr(bpflink, "create", create_elsewhere)
+    monkeypatch.setattr(tc, "attach", attach_elsewhere)
 
 
 @pytest.fixture

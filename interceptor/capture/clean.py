@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from pathlib import Path
 
-from interceptor.capture import ipset, route
+from interceptor.capture import ebpf, ipset, route
+from interceptor.capture.ebpf import Ebpf
+from interceptor.capture.ebpfstep import Sites
 from interceptor.capture.iptables import Iptables
 from interceptor.capture.journal import Journal
 from interceptor.capture.nftables import Nftables
-from interceptor.errors import CommandFailed
+from interceptor.errors import InterceptorError
 
 log = logging.getLogger(__name__)
 
+BPF_DIR = Sites().bpf_dir
 
-def revert(journal: Journal) -> None:
+
+def revert(journal: Journal, bpf_dir: Path = BPF_DIR) -> None:
     """Replay the journal, then remove whatever still bears our name.
 
     Every mechanism is tried; the first failure is raised at the end. Only when
-    nothing failed is the journal forgotten.
+    nothing failed is the journal forgotten. ``bpf_dir`` is looked at besides
+    the usual one.
     """
     journal.replay()
-    failures: list[CommandFailed] = []
+    failures: list[InterceptorError] = []
     quiet = Journal()
+    # What is under the usual place is ours whatever the configuration says by now.
     removals = (
+        *(Ebpf(quiet, Sites(folder)).revert for folder in {bpf_dir, BPF_DIR}),
         Nftables(quiet).revert,
         Iptables("nft", quiet).revert,
         Iptables("legacy", quiet).revert,
@@ -33,7 +41,7 @@ def revert(journal: Journal) -> None:
     for remove in removals:
         try:
             remove()
-        except CommandFailed as error:
+        except InterceptorError as error:
             log.warning("clean: %s", error)
             failures.append(error)
     if failures:
@@ -41,7 +49,7 @@ def revert(journal: Journal) -> None:
     journal.remove()
 
 
-def sweep(kept: Collection[str]) -> None:
+def sweep(kept: Collection[str], bpf_dir: Path = BPF_DIR) -> None:
     """Remove what other back ends than those ``kept`` (by name) have on this host.
 
     An earlier configuration installed it, and two captures beside each other
@@ -53,6 +61,9 @@ def sweep(kept: Collection[str]) -> None:
         if backend.name not in kept and _has_rules(backend.observe()):
             log.warning("%s: rules of an earlier configuration are removed", backend.name)
             backend.revert()
+    if Ebpf.name not in kept and ebpf.remains(bpf_dir):
+        log.warning("ebpf: programs of an earlier configuration are removed")
+        Ebpf(quiet, Sites(bpf_dir)).revert()
 
 
 def _has_rules(observed: str) -> bool:
@@ -60,8 +71,9 @@ def _has_rules(observed: str) -> bool:
     return any(not line.startswith(("set ", "add ")) for line in observed.splitlines())
 
 
-def observe() -> str:
+def observe(bpf_dir: Path = BPF_DIR) -> str:
     """Whatever of ours is on the host, by every mechanism; empty on a clean host."""
     quiet = Journal()
     backends = (Nftables(quiet), Iptables("nft", quiet), Iptables("legacy", quiet, ipset=False))
-    return "".join(backend.observe() for backend in backends) + route.observe()
+    rules = "".join(backend.observe() for backend in backends)
+    return rules + ebpf.remains(bpf_dir) + route.observe()

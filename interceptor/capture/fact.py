@@ -1,4 +1,4 @@
-"""The facts of this host that a plan needs, and what its netfilter can do: both probed."""
+"""The facts of this host that a plan needs, and what its kernel can do: both probed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from interceptor.capture import nfttext, restore, route, ruleset, xtables
+from interceptor.capture import nfttext, restore, route, ruleset, trial, xtables
 from interceptor.capture.backend import Support
 from interceptor.capture.plan import Facts, build
 from interceptor.config import Config
@@ -49,6 +49,7 @@ def support() -> Support:
     queue = "add table inet x\nadd chain inet x y\nadd rule inet x y queue num 1 bypass\n"
     rules = restore.install(xtables.render(sample, 4, ipset=False), restore.Saved())
     restored = ("--noflush",)
+    found = trial.observe()
     return Support(
         kernel=os.uname().release,
         nft=_version("nft"),
@@ -63,6 +64,10 @@ def support() -> Support:
         rules_legacy=_foreign("iptables-legacy-save"),
         ipset=_version("ipset"),
         ipset_works=_takes(("sh", "-c", IPSET), ""),
+        cgroup2=found.cgroup2,
+        bytecode=found.bytecode,
+        ebpf_dns=found.dns,
+        ebpf_tcp=found.tcp,
     )
 
 

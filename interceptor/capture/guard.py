@@ -17,7 +17,7 @@ from time import monotonic
 from interceptor.capture import clean
 from interceptor.capture.joined import Joined
 from interceptor.capture.plan import Place, Plan, Plane
-from interceptor.errors import CommandFailed
+from interceptor.errors import InterceptorError
 from interceptor.host import netlink, wait
 from interceptor.mesh.model import Host
 from interceptor.mesh.table import Difference
@@ -103,7 +103,7 @@ class Guard:
     async def sweep(self) -> None:
         """Remove what other back ends have here, once ours is in: no moment without capture."""
         async with self._lock:
-            await asyncio.to_thread(clean.sweep, self.backend.names)
+            await asyncio.to_thread(clean.sweep, self.backend.names, self.backend.sites.bpf_dir)
 
     async def update(self, places: Iterable[Place]) -> None:
         """Exchange the mesh's addresses, in place."""
@@ -178,7 +178,7 @@ class Guard:
             try:
                 await asyncio.to_thread(self.backend.apply, self.plan)
                 await self._remember()
-            except CommandFailed as error:
+            except InterceptorError as error:
                 log.error("rules could not be put back: %s", error)
                 return
         self.drift = False

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from interceptor.capture import route
 from interceptor.capture.backend import Backend, Choice
+from interceptor.capture.ebpf import Ebpf
+from interceptor.capture.ebpfstep import Sites
 from interceptor.capture.iptables import Iptables
 from interceptor.capture.journal import Journal
 from interceptor.capture.nftables import Nftables
@@ -64,10 +67,14 @@ class Part:
 
 
 class Joined:
-    """Several back ends, each with its share. Installed in order, removed the other way."""
+    """Several back ends, each with its share. Installed in order, removed the other way.
 
-    def __init__(self, name: str, parts: Sequence[Part]) -> None:
+    ``sites`` is where the one that needs them lives, or would.
+    """
+
+    def __init__(self, name: str, parts: Sequence[Part], sites: Sites) -> None:
         self.name = name
+        self.sites = sites
         self._parts = tuple(parts)
 
     @property
@@ -111,24 +118,37 @@ def _whole(plan: Plan) -> Plan:
     return plan
 
 
-def build(choice: Choice, journal: Journal) -> Joined:
+def build(choice: Choice, journal: Journal, sites: Sites | None = None) -> Joined:
     """The back ends of a choice. Nothing on the host is touched yet."""
-    parts = [Part(Routes(journal), _whole)]
+    sites = sites or Sites()
+    parts = [Part(Routes(journal), _routes(choice))]
     if choice.tcp == choice.dns:
-        parts += _parts(choice.tcp, choice, journal, _whole)
-        return Joined(choice.tcp, parts)
-    parts += _parts(choice.tcp, choice, journal, lambda plan: plan.only(Plane.TCP))
-    parts += _parts(choice.dns, choice, journal, lambda plan: plan.only(Plane.DNS))
-    return Joined(f"{choice.tcp}+{choice.dns}", parts)
+        parts += _parts(choice.tcp, choice, journal, sites)
+        return Joined(choice.tcp, parts, sites)
+    for name, plane in ((choice.tcp, Plane.TCP), (choice.dns, Plane.DNS)):
+        own = _parts(name, choice, journal, sites)
+        parts += [Part(part.backend, partial(_only, plane)) for part in own]
+    return Joined(f"{choice.tcp}+{choice.dns}", parts, sites)
 
 
-def _parts(
-    name: str, choice: Choice, journal: Journal, share: Callable[[Plan], Plan]
-) -> list[Part]:
+def _only(plane: Plane, plan: Plan) -> Plan:
+    return plan.only(plane)
+
+
+def _routes(choice: Choice) -> Callable[[Plan], Plan]:
+    """Programs see a connection before it is routed; what they rewrite wants routes of its own."""
+    if "ebpf" not in (choice.tcp, choice.dns):
+        return _whole
+    return partial(route.aliased, with_vips=choice.tcp != "ebpf")
+
+
+def _parts(name: str, choice: Choice, journal: Journal, sites: Sites) -> list[Part]:
+    if name == "ebpf":
+        return [Part(Ebpf(journal, sites), _whole)]
     if name == "iptables":
-        return [Part(Iptables(choice.variant, journal, ipset=choice.ipset), share)]
-    parts = [Part(Nftables(journal, queue=not choice.queue_by_iptables), share)]
+        return [Part(Iptables(choice.variant, journal, ipset=choice.ipset), _whole)]
+    parts = [Part(Nftables(journal, queue=not choice.queue_by_iptables), _whole)]
     if choice.queue_by_iptables:
         queue = Iptables(choice.variant, journal, ipset=choice.ipset, queue_only=True)
-        parts.append(Part(queue, share))
+        parts.append(Part(queue, _whole))
     return parts

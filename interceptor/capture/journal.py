@@ -37,6 +37,11 @@ class Journal:
             if done.code != 0:
                 log.warning("%s: %s", step.why, done.stderr.strip())
 
+    def record(self, steps: Iterable[Step]) -> None:
+        """Write down the inverses of steps that are taken without a command."""
+        for step in steps:
+            self._record(step)
+
     def _record(self, step: Step) -> None:
         if self.path is None or not step.undo:
             return

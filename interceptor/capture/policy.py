@@ -29,6 +29,9 @@ NS = 1_000_000_000
 NO_FLAGS = PolicyFlag(0)
 
 
+Element = tuple[Network, IpNetwork]
+
+
 @dataclass(frozen=True, slots=True)
 class CgroupRef:
     """A cgroup as programs compare it: inode of its folder, depth below the root."""
@@ -53,7 +56,7 @@ class Policy:
     excluded: tuple[CgroupRef, ...] = ()
     included: tuple[CgroupRef, ...] = ()
     numbers: frozenset[tuple[Number, int]] = frozenset()
-    networks: frozenset[tuple[Network, IpNetwork]] = frozenset()
+    networks: frozenset[Element] = frozenset()
     spared_devices: tuple[str, ...] = ()
     bridges: tuple[str, ...] = ()
 
@@ -84,7 +87,7 @@ def encode_number(number: tuple[Number, int], generation: int) -> bytes:
     return NUMBER_KEY.pack(kind, generation, value)
 
 
-def encode_network(network: tuple[Network, IpNetwork], generation: int) -> bytes:
+def encode_network(network: Element, generation: int) -> bytes:
     """struct network_key."""
     kind, address = network
     return network_key(kind, generation, address)

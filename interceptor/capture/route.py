@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from interceptor.capture.journal import Journal
 from interceptor.capture.plan import Plan, Route
+from interceptor.capture.rule import Network
 from interceptor.capture.step import Command, Step
 from interceptor.host import command
+from interceptor.host.layout import ALIAS4_NETWORKS, ALIAS6_NETWORK
 
 PROTOCOL = "157"
 """Of no routing daemon in iproute2's rt_protos (numbers above 4 are for anybody to choose)."""
@@ -43,6 +47,27 @@ def _step(route: Route, what: str, words: list[str]) -> Step:
     # Tolerant: a host may have the same route already, or its lo no IPv6.
     undo = Command((*ip, "del", *words), tolerant=True)
     return Step(route.why, Command((*ip, "add", *words), tolerant=True), (undo,))
+
+
+def aliased(plan: Plan, *, with_vips: bool) -> Plan:
+    """The plan with routes for the aliases that the ebpf programs rewrite destinations to.
+
+    They are local, so that nothing of them ever leaves, and have this VM's
+    source address, so that the sidecar sees who called. ``with_vips``: another
+    back end steers TCP, and needs the routes of the VIP ranges.
+    """
+    if not plan.planes:
+        return plan
+    kept = [r for r in plan.routes if with_vips or r.kind != "unicast"]
+    why = "captured connections are rewritten to aliases: local, and from this VM's address"
+    sources = {address.version: address for address in plan.sources}
+    networks: tuple[Network, ...] = (*ALIAS4_NETWORKS, ALIAS6_NETWORK)
+    for network in networks:
+        source = sources.get(network.version)
+        # All of 127/8 is local anyhow; without a source there is nothing to add.
+        if network.version in plan.families and (source or network.version == 6):
+            kept.append(Route(network, "local", why, source))
+    return replace(plan, routes=tuple(kept))
 
 
 def parse(version: int, routes: str, rules: str) -> tuple[str, ...]:
@@ -104,11 +129,25 @@ def _line(argv: tuple[str, ...]) -> str:
 
 
 def apply(plan: Plan, journal: Journal) -> None:
-    """Add what is missing, then delete what the plan no longer has."""
+    """Add what is missing, then delete what the plan no longer has.
+
+    A route with another source stands in the way of its successor, which is
+    why that replaces it.
+    """
     present = set(observe().splitlines())
-    steps = render(plan)
-    journal.take(step for step in steps if f"ip {_line(step.do.argv)}" not in present)
-    _delete(present - set(expected(plan).splitlines()))
+    missing = [step for step in render(plan) if f"ip {_line(step.do.argv)}" not in present]
+    taken = {_destination(line) for line in present}
+    for step in missing:
+        if _destination(f"ip {_line(step.do.argv)}") in taken:
+            argv = tuple("replace" if word == "add" else word for word in step.do.argv)
+            step = replace(step, do=replace(step.do, argv=argv))
+        journal.take([step])
+    _delete(set(observe().splitlines()) - set(expected(plan).splitlines()))
+
+
+def _destination(line: str) -> str:
+    """A route's kind, destination and table: what the kernel has once only; a rule as it is."""
+    return re.sub(r" src \S+", "", line) if " route " in line else line
 
 
 def revert() -> None:

@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from interceptor.capture.plan import Steering
-from interceptor.host import command
+from interceptor.host import command, pin
+from interceptor.host.layout import TCP_RESULTS as RESULTS
+from interceptor.host.layout import Map
 
 NFT = ("nft", "-j", "list", "table", "inet", "interceptor")
 SAVED = re.compile(
     r"^\[(\d+):\d+\] -A INTERCEPTOR_\S* .*-j (?:REDIRECT --to-ports|TPROXY --on-port) (\d+)"
 )
+
+STEERED = {"outbound": ("outbound",), "inbound": ("inbound", "self")}
+"""Direction → the programs' results that are of it. A call to oneself arrives at inbound."""
 
 
 def directions(steering: Steering) -> Mapping[int, str]:
@@ -55,6 +62,22 @@ def parse_saved(text: str, steering: Steering) -> Counter[str]:
         if match and (direction := directions(steering).get(int(match[2]))):
             found[direction] += int(match[1])
     return found
+
+
+def observe_programs(bpf_dir: Path) -> Counter[str]:
+    """Direction → connections that the ebpf programs steered, since their maps were made."""
+    counts = pin.adopt_map(bpf_dir, Map.TCP_COUNTS)
+    if counts is None:
+        return Counter()
+    try:
+        return Counter(
+            {
+                direction: sum(counts.sum(struct.pack("=I", RESULTS.index(name))) for name in names)
+                for direction, names in STEERED.items()
+            }
+        )
+    finally:
+        counts.close()
 
 
 def observe(backend: str, steering: Steering) -> Counter[str]:

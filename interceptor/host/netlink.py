@@ -16,6 +16,7 @@ NETLINK_NETFILTER = 12  # linux/netlink.h
 NFNLGRP_NFTABLES = 7  # linux/netfilter/nfnetlink.h
 RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE = 1, 5, 7  # linux/rtnetlink.h
 RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE = 9, 11
+RTNLGRP_TC = 4
 
 BUFFER_BYTES = 1 << 20
 """Room for a burst (a table of 10,000 elements); what overflows it is an event as well."""
@@ -55,6 +56,11 @@ def open_links() -> socket.socket:
 def nftables_events() -> int:
     """As `open_nftables`, as a bare descriptor that belongs to the caller."""
     return open_nftables().detach()
+
+
+def tc_events() -> int:
+    """Changes of qdiscs and filters in this network namespace. The descriptor is the caller's."""
+    return _open(socket.NETLINK_ROUTE, RTNLGRP_TC).detach()
 
 
 def drain(descriptor: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from interceptor import config, daemon
+from interceptor.capture import trial
 from interceptor.errors import InterceptorError, Unsupported
 from interceptor.host.lock import NAME, Lock
 
@@ -22,8 +23,9 @@ def test_a_run_directory_has_one_daemon(tmp_path: Path) -> None:
 
 
 def test_a_back_end_that_is_not_there_is_unsupported_and_frees_the_directory(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(trial, "observe", lambda: trial.Found(False, "", "more", "more"))
     ours = configured(tmp_path, **{"capture.backend": "ebpf"})
     with pytest.raises(Unsupported):
         daemon.run(ours)

@@ -47,3 +47,34 @@ def test_what_is_expected_is_what_all_of_them_expect(make: Any) -> None:
     assert "ip -6 route local ::6/128" in expected
     assert '"chain": "nat_output"' in expected
     assert "-j NFQUEUE --queue-num 15053 --queue-bypass" in expected
+
+
+def route_lines(choice: Choice, plan: Any) -> list[str]:
+    steps = joined.build(choice, Journal()).render(plan)
+    return [" ".join(step.do.argv[3:]) for step in steps if step.do.argv[0] == "ip"]
+
+
+def test_ebpf_rewrites_before_routing_and_needs_no_route_to_a_vip(make: Any) -> None:
+    lines = route_lines(Choice("ebpf", "ebpf"), make("default"))
+    assert lines == [
+        "add local ::6/128 dev lo proto 157",
+        *(f"add local 127.{part}.0.0/10 dev lo src 10.0.0.2 proto 157" for part in (64, 128, 192)),
+        "add local fdc8:3d1f:62a7::/48 dev lo src fd10::2 proto 157",
+    ]
+
+
+def test_ebpf_beside_another_for_tcp_leaves_it_its_routes(make: Any) -> None:
+    both = joined.build(Choice("nftables", "ebpf"), Journal())
+    assert both.names == ("routes", "nftables", "ebpf")
+    lines = route_lines(Choice("nftables", "ebpf"), make("default"))
+    assert any("240.240.0.0/16" in line for line in lines)
+    assert any("127.192.0.0/10" in line for line in lines)
+    assert not any(
+        "127.64.0.0/10" in line
+        for line in route_lines(Choice("nftables", "nftables"), make("default"))
+    )
+
+
+def test_ebpf_without_a_plane_adds_nothing(make: Any) -> None:
+    assert joined.build(Choice("ebpf", "ebpf"), Journal()).render(make("dns_only"))
+    assert not any("127." in line for line in route_lines(Choice("ebpf", "ebpf"), make("nothing")))

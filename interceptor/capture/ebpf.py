@@ -1,0 +1,179 @@
+"""The back end of BPF programs: DNS answered on the devices, connections steered at connect().
+
+What is in force lives in the kernel and is pinned, so that it goes on without
+us: a new daemon adopts maps and links, and swaps programs while they run.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from interceptor.capture import attachment, ebpfstep, placement, policy
+from interceptor.capture.anchor import Filters, Links, filter_line, link_line
+from interceptor.capture.attachment import LINKS
+from interceptor.capture.ebpfstep import Sites
+from interceptor.capture.generation import Generations, digest_in_force
+from interceptor.capture.journal import Journal
+from interceptor.capture.plan import Place, Plan, Plane
+from interceptor.capture.program import Programs
+from interceptor.capture.step import Step
+from interceptor.errors import InterceptorError, Unsupported
+from interceptor.host import netlink, pin, tc
+from interceptor.host.bpfmap import BpfMap
+from interceptor.host.layout import LAYOUT, Map, Network
+
+
+class Ebpf:
+    """``sites``: where pins and cgroups are; both cgroups must exist when a plan is applied."""
+
+    name = "ebpf"
+
+    def __init__(self, journal: Journal, sites: Sites, programs: Programs | None = None) -> None:
+        self._journal = journal
+        self._sites = sites
+        self._programs = programs or Programs()
+        self._links = Links(sites, self._programs)
+        self._filters = Filters(sites, self._programs)
+        self._plan: Plan | None = None
+        self._maps: dict[Map, BpfMap] = {}
+        self._generations: Generations | None = None
+        self._digest: tuple[Plan, int] | None = None
+
+    def render(self, plan: Plan) -> tuple[Step, ...]:
+        """The steps for a host that has nothing of ours. Pure."""
+        return ebpfstep.render(plan, self._sites)
+
+    def expected(self, plan: Plan) -> str:
+        """What `observe` gives once the plan is installed, on the devices that are still there."""
+        if not plan.planes:
+            return ""
+        here = {index for index, _ in socket.if_nameindex()}
+        lines = [f"ebpf policy {self._digest_of(plan):016x}"]
+        lines += [link_line(name, LINKS[name].value) for name in attachment.links(plan)]
+        places = (each for each in attachment.filters(plan) if each.device.index in here)
+        lines += [filter_line(each.device.name, each.hook, each.program) for each in places]
+        return "".join(f"{line}\n" for line in sorted(lines))
+
+    def _digest_of(self, plan: Plan) -> int:
+        # It takes 50 ms for 10,000 networks, and is asked for at each look at the host.
+        if self._digest is None or self._digest[0] != plan:
+            self._digest = (plan, policy.digest(placement.build(plan)))
+        return self._digest[1]
+
+    def observe(self) -> str:
+        """Policy, links, filters, and pins of other layouts, one a line; empty without any."""
+        with _named():
+            layouts = [n for n in pin.versions(self._sites.bpf_dir) if n != LAYOUT]
+            lines = [*self._links.observe(), *self._filters.observe()]
+            lines += [f"ebpf pins of layout {layout}" for layout in layouts]
+            if lines:
+                lines.append(f"ebpf policy {self._observe_digest():016x}")
+        return "".join(f"{line}\n" for line in sorted(lines))
+
+    def _observe_digest(self) -> int:
+        folder = self._sites.bpf_dir
+        found = [pin.adopt_map(folder, number) for number in (Map.STATE, Map.POLICY)]
+        try:
+            state, policies = found
+            return digest_in_force(state, policies) if state and policies else 0
+        finally:
+            for each in found:
+                if each is not None:
+                    each.close()
+
+    def apply(self, plan: Plan) -> None:
+        """Make the host follow the plan. Raises Unsupported where a gap is in it."""
+        for gap in placement.gaps(plan):
+            if gap.is_whole and not gap.is_apart and gap.plane in plan.planes:
+                raise Unsupported("back end ebpf", gap.what)
+        if self.observe() != self.expected(plan):
+            with _named():
+                self._install(plan)
+        self._plan = plan
+
+    def _install(self, plan: Plan) -> None:
+        """The policy first: what is attached follows it at once, and what comes needs it."""
+        if plan.planes:
+            self._journal.record(ebpfstep.lasting(plan, self._sites))
+            pin.prepare(self._sites.bpf_dir)
+        generations = self._open()
+        # Maps without a policy are new: programs that run already do so over others.
+        anew = generations.digest == 0
+        generations.install(placement.build(plan), self._digest_of(plan))
+        wanted, filters = attachment.links(plan), attachment.filters(plan)
+        self._links.keep(wanted)
+        with self._programs.over(self._maps) as loaded:
+            for place in filters:
+                self._filters.attach(place, loaded, anew=anew)
+            for name in wanted:
+                self._links.attach(name, loaded, anew=anew)
+        self._filters.keep(filters)
+        for layout in pin.versions(self._sites.bpf_dir):
+            if layout != LAYOUT:
+                pin.remove_version(self._sites.bpf_dir, layout)
+
+    def _open(self) -> Generations:
+        """Maps of ours, opened once. Anew where somebody has unpinned them meanwhile."""
+        if self._generations is None or not self._is_pinned():
+            self.close()
+            self._maps = pin.open_maps(self._sites.bpf_dir)
+            self._generations = Generations(self._maps)
+        return self._generations
+
+    def _is_pinned(self) -> bool:
+        return all(pin.map_path(self._sites.bpf_dir, number).exists() for number in self._maps)
+
+    def update(self, places: Iterable[Place]) -> None:
+        """Exchange mesh addresses in the policy that is in force, one by one."""
+        if self._plan is None:
+            raise RuntimeError("update before apply")
+        if Plane.TCP not in self._plan.planes:
+            return
+        plan = self._plan.exchange(places)
+        old, new = set(self._plan.places), set(plan.places)
+        if old != new:
+            gone = [(Network.OUTBOUND, network) for network in old - new]
+            fresh = [(Network.OUTBOUND, network) for network in new - old]
+            with _named():
+                self._digest = (plan, self._open().exchange(gone, fresh))
+        self._plan = plan
+
+    def revert(self) -> None:
+        """Remove everything of ours, whatever version put it there: what captures goes first."""
+        with _named():
+            self._links.keep(())
+            self._filters.keep(())
+            self.close()
+            pin.remove_all(self._sites.bpf_dir)
+        self._plan = None
+
+    def close(self) -> None:
+        """Give the maps back; they stay where they are pinned."""
+        for each in self._maps.values():
+            each.close()
+        self._maps, self._generations, self._digest = {}, None, None
+
+    def events(self) -> int | None:
+        """Changes of filters and qdiscs. The descriptor belongs to the caller."""
+        return netlink.tc_events()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Whatever the kernel refuses becomes an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise InterceptorError(f"back end ebpf: {error}") from error
+
+
+def remains(bpf_dir: Path) -> str:
+    """What of ours is on the host, whatever should be: links, filters, pins; one a line."""
+    with _named():
+        lines = [f"ebpf link {name}" for name in pin.links(bpf_dir)]
+        lines += [f"ebpf filter #{each.index} {each.hook.name.lower()}" for each in tc.ours()]
+        lines += [f"ebpf pins of layout {layout}" for layout in pin.versions(bpf_dir)]
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,78 @@
+"""What has to be there before the ebpf back end: pins, maps, the agent's cgroup.
+
+The DNS worker publishes into the maps, and sidecar and worker are put in the
+cgroup: both before the first plan is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from interceptor.capture.backend import Choice
+from interceptor.capture.ebpfstep import Sites
+from interceptor.capture.journal import Journal
+from interceptor.capture.step import Command, Step
+from interceptor.config import Config
+from interceptor.errors import InterceptorError
+from interceptor.host import cgroup, pin
+from interceptor.host.bpfmap import BpfMap
+from interceptor.host.layout import Map
+
+AGENT = "interceptor"
+"""The agent's cgroup where the daemon itself is in none of its own."""
+
+
+def choose(config: Config, choice: Choice) -> Sites:
+    """Where the back end lives on this host. Raises Unsupported without cgroup2, if it is used."""
+    if "ebpf" not in (choice.tcp, choice.dns):
+        return Sites(config.capture.bpf_dir)
+    mount = cgroup.root()
+    agent = agent_path(config, cgroup.of())
+    return Sites(
+        config.capture.bpf_dir,
+        cgroup.folder(config.capture.cgroup, mount),
+        cgroup.folder(agent, mount),
+    )
+
+
+def agent_path(config: Config, own: str) -> str:
+    """The cgroup of sidecar and DNS worker. ``own``: the daemon's, ``/`` or empty for the root."""
+    if config.agent.cgroup:
+        return config.agent.cgroup
+    if own.strip("/"):
+        return own
+    return f"{config.capture.cgroup.rstrip('/')}/{AGENT}"
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InterceptorError(f"back end ebpf: {error}") from error
+
+
+def prepare(sites: Sites, journal: Journal) -> dict[Map, BpfMap]:
+    """Make what is missing, and open the maps: the caller's to close. Raises InterceptorError.
+
+    The pins are taken away by the back end's `revert`, the cgroup by `dismiss`.
+    """
+    with _named():
+        if not sites.agent.exists():
+            journal.record([_step(sites.agent)])
+            cgroup.create(sites.agent)
+        pin.prepare(sites.bpf_dir)
+        return pin.open_maps(sites.bpf_dir)
+
+
+def _step(agent: Path) -> Step:
+    why = "a cgroup for sidecar and DNS worker, by which the programs know them"
+    undo = Command(("rmdir", str(agent)), tolerant=True)
+    return Step(why, Command(("mkdir", str(agent))), (undo,))
+
+
+def dismiss(sites: Sites) -> bool:
+    """Remove the agent's cgroup if it is of our making and nobody is left in it."""
+    return sites.agent.name == AGENT and cgroup.remove(sites.agent)
