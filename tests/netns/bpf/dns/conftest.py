@@ -14,7 +14,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from interceptor.dns.kernel import Publisher
+from interceptor.dns.publisher import Publisher
 from interceptor.dns.responder import Responder
 from interceptor.dns.wire import Odd, parse
 from interceptor.host.layout import (

@@ -117,12 +117,15 @@ def test_each_name_has_its_verdict(
 LABELS = st.sampled_from(
     ("a", "b", "vm", "ns", "svc", "cluster", "local", "com", "dns", "ns", "hostmaster")
 )
-FRONT = st.sampled_from(("", "", "", "_tcp.", "_x._tcp.", "_x._udp.", "_y.", "_tcp._udp."))
+FRONT = st.sampled_from(("",) * 12 + ("_tcp.", "_x._tcp.", "_x._udp.", "_y.", "_tcp._udp."))
 NAMES = st.lists(LABELS, min_size=1, max_size=6).map(".".join)
-ADDRESSES = st.tuples(st.integers(0, 9), st.integers(0, 9)).map(
+COUNTS = st.sampled_from((0, 1, 1, 2, 8, 9))
+ADDRESSES = st.tuples(COUNTS, COUNTS).map(
     lambda counts: (*V4[: counts[0]], *V6[: counts[1]])
 )
-ENDS = st.sampled_from(("", "", ".svc", ".vm", ".vm.svc", ".svc.cluster.local", ".vm.svc.cluster.local"))
+ENDS = st.sampled_from(
+    ("", "", ".svc", ".vm", ".vm.svc", ".svc.cluster.local", ".vm.svc.cluster.local", ".svc.local")
+)
 HOSTS = st.builds(
     lambda wild, name, end, kind, where, extra, target: Host(
         wild + name + end,
@@ -150,23 +153,27 @@ LOCALES = st.builds(
 
 
 def asked(draw: st.DrawFn, hosts: list[Host], locale: Locale) -> str:
-    """A name that has something to do with the table."""
-    if draw(st.booleans()):
-        name = draw(st.sampled_from(hosts)).name.removeprefix("*.")
-        labels = name.split(".")
-        name = ".".join(labels[: draw(st.integers(1, len(labels)))])
-    else:
-        name = draw(NAMES)
-    prefix = draw(st.sampled_from(("", "", "", "a.", "b.vm.")))
-    search = draw(st.sampled_from(("", "", *(f".{one}" for one in locale.search))))
-    return draw(FRONT) + prefix + name + draw(ENDS) + search
+    """A name that has something to do with the table: nearly always one that leads somewhere."""
+    host = draw(st.sampled_from(hosts))
+    name = host.name.removeprefix("*.")
+    if host.is_wildcard:
+        name = draw(st.sampled_from(("a.", "b.vm.", "ns.dns.", "hostmaster.", ""))) + name
+    elif host.extra_names and draw(st.booleans()):
+        name = draw(st.sampled_from(host.extra_names))
+    for end in draw(st.permutations((f".{locale.domain}", ".svc", f".{locale.namespace}"))):
+        if draw(st.booleans()):
+            name = name.removesuffix(end)
+    if draw(st.integers(0, 9)) == 0:
+        name = draw(NAMES) + draw(ENDS)
+    search = draw(st.sampled_from(("", "", "", *(f".{one}" for one in locale.search))))
+    return draw(FRONT) + name + search
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[Host], Locale, list[tuple[str, str]]]:
     locale = draw(LOCALES)
     hosts = draw(st.lists(HOSTS, min_size=1, max_size=12, unique_by=lambda host: host.name))
-    questions = [(asked(draw, hosts, locale), draw(st.sampled_from(KINDS))) for _ in range(25)]
+    questions = [(asked(draw, hosts, locale), draw(st.sampled_from(KINDS))) for _ in range(30)]
     return hosts, locale, questions
 
 
