@@ -75,7 +75,7 @@ def demo() -> int:
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED)
 def bench(argv: tuple[str, ...]) -> int:
-    """Benchmarks against dnsmasq, unbound, direct Envoy and Istio's rules (--help for options)."""
-    from interceptor.lab import bench as measure
+    """Benchmarks against Debian's DNS servers, Envoy, Istio's rules (--help for options)."""
+    from interceptor.lab.bench import program as measure
 
     return measure.main(argv)

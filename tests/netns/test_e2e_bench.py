@@ -9,20 +9,32 @@ from pathlib import Path
 
 import pytest
 
+from interceptor.lab.bench import program
 from interceptor.lab.world import environment
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy, pytest.mark.slow]
 
+VARIANTS = {
+    "dns": {"nsd, direct", "knot, direct", "dnsmasq, REDIRECT", "unbound, REDIRECT", "no agent"},
+    "connection": {"no agent", "direct", "istio", "istio-10k", "nftables-10k"},
+}
+"""What is measured against; everywhere our own back end besides."""
+ONCE = {"dns-100k"}
+"""Parts that differ from another in nothing but their amounts."""
 
-@pytest.mark.parametrize("part", ["dns", "connection", "table"])
+
+@pytest.mark.parametrize("part", [part.name for part in program.PARTS if part.name not in ONCE])
 def test_a_quick_run_measures_every_variant(tmp_path: Path, part: str) -> None:
-    file = tmp_path / "figures.json"
-    argv = [sys.executable, "-m", "interceptor.lab.bench", "--quick", "--json", str(file), part]
+    argv = [sys.executable, "-m", "interceptor.lab.bench", "--quick", "--backend", "nftables"]
+    argv += ["--docs", str(tmp_path), part]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=240, env=environment())
     assert done.returncode == 0, done.stdout + done.stderr
-    variants = json.loads(file.read_text())[part]
-    assert len(variants) >= 2
-    for rows in variants.values():
-        for row in rows if isinstance(rows, list) else [rows]:
-            assert row
-            assert all(value >= 0 for value in row.values())
+    rounds = json.loads((tmp_path / "bench.json").read_text())[part]["rounds"]
+    assert VARIANTS.get(part, set()) <= rounds.keys()
+    assert any(variant.startswith("nftables") for variant in rounds)
+    for variant, rows in rounds.items():
+        assert rows, variant
+        assert all(row and min(row.values()) >= 0 for row in rows), variant
+    page = (tmp_path / "BENCHMARKS.md").read_text()
+    assert all(f"| {variant} |" in page for variant in rounds)
+    assert (tmp_path / "bench.svg").read_text().startswith("<svg")

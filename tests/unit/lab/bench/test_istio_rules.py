@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from interceptor.lab import istio_rules
+from interceptor.lab.bench import istio_rules
 
 
 def test_the_nat_table_reads_in_the_order_that_istio_generates() -> None:
