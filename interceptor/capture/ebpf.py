@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from interceptor.capture import attachment, ebpfstep, placement, policy
+from interceptor.capture import attachment, ebpfstep, ground, placement, policy
 from interceptor.capture.anchor import Filters, Links, filter_line, link_line
 from interceptor.capture.attachment import LINKS
 from interceptor.capture.ebpfstep import Sites
@@ -27,7 +27,7 @@ from interceptor.host.layout import LAYOUT, Map, Network
 
 
 class Ebpf:
-    """``sites``: where pins and cgroups are; both cgroups must exist when a plan is applied."""
+    """``sites``: where pins and cgroups are; the captured one must exist when a plan is applied."""
 
     name = "ebpf"
 
@@ -98,6 +98,7 @@ class Ebpf:
         """The policy first: what is attached follows it at once, and what comes needs it."""
         if plan.planes:
             self._journal.record(ebpfstep.lasting(plan, self._sites))
+            ground.make_cgroup(self._sites, self._journal)
             pin.prepare(self._sites.bpf_dir)
         generations = self._open()
         # Maps without a policy are new: programs that run already do so over others.

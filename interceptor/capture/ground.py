@@ -60,11 +60,16 @@ def prepare(sites: Sites, journal: Journal) -> dict[Map, BpfMap]:
     The pins are taken away by the back end's `revert`, the cgroup by `dismiss`.
     """
     with _named():
-        if not sites.agent.exists():
-            journal.record([_step(sites.agent)])
-            cgroup.create(sites.agent)
+        make_cgroup(sites, journal)
         pin.prepare(sites.bpf_dir)
         return pin.open_maps(sites.bpf_dir)
+
+
+def make_cgroup(sites: Sites, journal: Journal) -> None:
+    """The agent's cgroup, if it is not there. Raises OSError."""
+    if not sites.agent.exists():
+        journal.record([_step(sites.agent)])
+        cgroup.create(sites.agent)
 
 
 def _step(agent: Path) -> Step:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from interceptor.capture import nfttext, ruleset
 from interceptor.capture.journal import Journal
 from interceptor.capture.nftmatch import Json
-from interceptor.capture.plan import Place, Plan
+from interceptor.capture.plan import Place, Plan, Plane
 from interceptor.capture.rule import Network, SetName
 from interceptor.capture.section import Section, sections
 from interceptor.capture.step import Command, Step
@@ -83,6 +83,8 @@ class Nftables:
         """Exchange elements of the outbound sets, in one transaction."""
         if self._plan is None:
             raise RuntimeError("update before apply")
+        if Plane.TCP not in self._plan.planes:
+            return  # no rule here looks into what the mesh changes
         plan = self._plan.exchange(places)
         old, new = set(self._plan.places), set(plan.places)
         if len(new) > MANY_ELEMENTS and old != new:

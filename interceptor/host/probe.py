@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
-from interceptor.host import command
+from interceptor.host import command, link
+from interceptor.host.link import Hardware, Link
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -40,12 +41,17 @@ class Device:
     layer: LinkLayer
 
 
-LAYERS = {
-    "loopback": LinkLayer.LOOPBACK,
-    "ether": LinkLayer.ETHERNET,
-    **dict.fromkeys(("none", "ppp", "ipip", "tunnel6", "sit", "gre", "gre6"), LinkLayer.NONE),
+LAYERS: Mapping[int, LinkLayer] = {
+    Hardware.LOOPBACK: LinkLayer.LOOPBACK,
+    Hardware.ETHER: LinkLayer.ETHERNET,
+    **dict.fromkeys(
+        (
+            *(Hardware.NONE, Hardware.PPP, Hardware.RAWIP, Hardware.SIT),
+            *(Hardware.TUNNEL, Hardware.TUNNEL6, Hardware.IPGRE, Hardware.IP6GRE),
+        ),
+        LinkLayer.NONE,
+    ),
 }
-"""Link types by iproute2's names (its lib/ll_types.c)."""
 PORTS = ("bridge", "bond", "team")
 """Links that belong to one of these send what their master has sent already."""
 UNSENT = ("vrf", "ifb")
@@ -65,30 +71,27 @@ def addresses() -> dict[str, tuple[Address, ...]]:
 def parse_addresses(text: str) -> dict[str, tuple[Address, ...]]:
     """Read `ip -json addr`."""
     return {
-        link["ifname"]: tuple(
-            ip_address(info["local"]) for info in link.get("addr_info", ()) if "local" in info
+        one["ifname"]: tuple(
+            ip_address(info["local"]) for info in one.get("addr_info", ()) if "local" in info
         )
-        for link in json.loads(text or "[]")
-        if "ifname" in link
+        for one in json.loads(text or "[]")
+        if "ifname" in one
     }
 
 
 def devices() -> tuple[Device, ...]:
     """The links on which packets of this host may leave, by their index."""
-    return parse_devices(_ip("-details", "link"))
+    return choose_devices(link.observe())
 
 
-def parse_devices(text: str) -> tuple[Device, ...]:
-    """Read `ip -json -details link`. Ports of bridges and bonds, and links without IP, are out."""
+def choose_devices(links: Iterable[Link]) -> tuple[Device, ...]:
+    """Ports of bridges and bonds are out, and links that carry no IP."""
     found: list[Device] = []
-    for link in json.loads(text or "[]"):
-        info = link.get("linkinfo", {})
-        layer = LAYERS.get(link.get("link_type", ""))
-        is_port = info.get("info_slave_kind") in PORTS
-        if layer is None or is_port or info.get("info_kind") in UNSENT:
-            continue
-        found.append(Device(str(link["ifname"]), int(link["ifindex"]), layer))
-    return tuple(sorted(found, key=lambda device: device.index))
+    for each in links:
+        layer = LAYERS.get(each.hardware)
+        if layer is not None and each.master_kind not in PORTS and each.kind not in UNSENT:
+            found.append(Device(each.name, each.index, layer))
+    return tuple(found)
 
 
 def netns_cookie() -> int:

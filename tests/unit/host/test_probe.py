@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from interceptor.host import probe, resolver
+from interceptor.host.link import Hardware, Link
 from interceptor.host.probe import Device, LinkLayer
 
 LINKS = {
@@ -17,32 +18,21 @@ LINKS = {
 
 
 def test_devices_are_those_by_which_packets_leave() -> None:
-    links = [
-        {"ifindex": 4, "ifname": "eth0", "link_type": "ether"},
-        {"ifindex": 1, "ifname": "lo", "link_type": "loopback"},
-        {
-            "ifindex": 5,
-            "ifname": "wg0",
-            "link_type": "none",
-            "linkinfo": {"info_kind": "wireguard"},
-        },
-        {"ifindex": 6, "ifname": "br0", "link_type": "ether", "linkinfo": {"info_kind": "bridge"}},
-        {
-            "ifindex": 7,
-            "ifname": "p0",
-            "link_type": "ether",
-            "linkinfo": {"info_slave_kind": "bond"},
-        },
-        {"ifindex": 8, "ifname": "ifb0", "link_type": "ether", "linkinfo": {"info_kind": "ifb"}},
-        {"ifindex": 9, "ifname": "can0", "link_type": "can"},
-    ]
-    assert probe.parse_devices(json.dumps(links)) == (
+    links = (
+        Link(1, "lo", Hardware.LOOPBACK, 0, "", 0, ""),
+        Link(4, "eth0", Hardware.ETHER, 0, "", 0, ""),
+        Link(5, "wg0", Hardware.NONE, 0, "wireguard", 0, ""),
+        Link(6, "br0", Hardware.ETHER, 0, "bridge", 0, ""),
+        Link(7, "p0", Hardware.ETHER, 0, "", 6, "bond"),
+        Link(8, "ifb0", Hardware.ETHER, 0, "ifb", 0, ""),
+        Link(9, "can0", 280, 0, "can", 0, ""),
+    )
+    assert probe.choose_devices(links) == (
         Device("lo", 1, LinkLayer.LOOPBACK),
         Device("eth0", 4, LinkLayer.ETHERNET),
         Device("wg0", 5, LinkLayer.NONE),
         Device("br0", 6, LinkLayer.ETHERNET),
     )
-    assert probe.parse_devices("") == ()
 
 
 def test_addresses_are_told_by_link() -> None:
