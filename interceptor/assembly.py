@@ -159,8 +159,11 @@ def rule_lines(config: Config, built: Plan, rule: rules.Rule, version: int) -> t
     """The text of one rule as it is installed in one address family.
 
     In the words of capture.backend; where that is auto, of nftables, which
-    differ from iptables' in form only. Nothing is probed.
+    differ from iptables' in form only. Programs have no words: what the rule
+    matches is told. Nothing is probed.
     """
+    if config.capture.backend == "ebpf":
+        return (f"ebpf policy: {rules.describe(rule)}",)
     bare = replace(built, families=(version,), places=(), routes=())
     choice = Choice("nftables", "nftables")
     if config.capture.backend == "iptables":

@@ -79,7 +79,7 @@ def test_a_rule_is_told_as_it_is_installed(
 
 
 def test_every_rule_of_a_plan_is_found_in_its_text() -> None:
-    for backend in ("nftables", "iptables"):
+    for backend in ("nftables", "iptables", "ebpf"):
         ours = config.parse("capture: {inbound: {ports: '*'}}", flags={"capture.backend": backend})
         built = plan.build(ours, Facts())
         missing = [rule for rule in built.rules if not assembly.rule_lines(ours, built, rule, 4)]

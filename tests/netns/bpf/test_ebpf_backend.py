@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from interceptor.capture import fact, placement, policy, route
+from interceptor.capture import clean, fact, placement, policy, route, tally
 from interceptor.capture.attachment import FILTERS, LINKS
 from interceptor.capture.ebpf import Ebpf, remains
 from interceptor.capture.ebpfstep import Sites
@@ -207,6 +207,19 @@ def test_rescue_needs_no_python(host: Host) -> None:
     both.append(Part(host.backend(), lambda p: p))
     host.vm.call(Joined("ebpf", both, host.sites).apply, host.plan())
     host.sh(f"INTERCEPTOR_BPF_DIR={host.sites.bpf_dir} INTERCEPTOR_RUN_DIR=/none {RESCUE}")
+    assert host.snapshot() == before
+
+
+def test_clean_and_the_sweep_know_of_programs(host: Host) -> None:
+    folder, before = host.sites.bpf_dir, host.snapshot()
+    host.vm.call(host.backend().apply, host.plan())
+    assert "ebpf link connect4" in host.vm.call(clean.observe, folder)
+    host.vm.call(clean.sweep, ("routes", "nftables", "ebpf"), folder)
+    assert "ebpf link connect4" in host.vm.call(clean.observe, folder)
+    host.vm.call(clean.sweep, ("routes", "nftables"), folder)
+    assert host.vm.call(clean.observe, folder) == ""
+    host.vm.call(host.backend().apply, host.plan())
+    host.vm.call(clean.revert, host.journal, folder)
     assert host.snapshot() == before
 
 
@@ -435,9 +448,12 @@ def test_no_connection_escapes_while_plans_addresses_and_programs_change(host: H
     caller.close()
     ended.set()
     assert closed.wait(5)
+    counted = tally.observe_programs(host.sites.bpf_dir)
     met = json.loads(Path(f"{host.journal.path}.out").read_text().splitlines()[-1])
     host.vm.call(joined.revert)
     print(met, rounds)
+    assert counted == {"outbound": met["sidecar"], "inbound": 0}
+    assert tally.observe_programs(host.sites.bpf_dir) == {}
     assert rounds >= 4
     assert set(met) == {"sidecar"}
     assert met["sidecar"] > 50
