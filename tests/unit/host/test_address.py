@@ -21,8 +21,15 @@ def test_addresses_are_those_that_ip_lists() -> None:
     assert address.observe() == told
 
 
-def test_the_local_end_counts_where_a_link_is_point_to_point() -> None:
+def test_a_dump_ends_with_its_last_message_and_is_not_run_over() -> None:
     local = pack("=HH4s", 8, 2, b"\x0a\0\0\1")
     peer = pack("=HH4s", 8, 1, b"\x0a\0\0\2")
-    head = pack("=BBBBI", 2, 24, 0, 0, 7)
-    assert address.parse([head + peer + local, head + peer]) == {(7, b"\x0a\0\0\1")}
+    body = pack("=BBBBI", 2, 24, 0, 0, 7) + peer + local
+    message = pack("=IHHII", 16 + len(body), 20, 2, 1, 9) + body
+    done = pack("=IHHIIi", 20, 3, 2, 1, 9, 0)
+    found: set[tuple[int, bytes]] = set()
+    assert not address.parse(message, found)
+    assert found == {(7, b"\x0a\0\0\1")}
+    assert address.parse(message + done, set())
+    assert address.parse(pack("=IHHII", 0, 20, 2, 1, 9), set())
+    assert not address.parse(message[:30], set())
