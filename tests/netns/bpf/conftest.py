@@ -101,3 +101,13 @@ def kernel(compiled: Compiled) -> Iterator[Kernel]:
         yield opened
     finally:
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def module_kernel(compiled: Compiled) -> Iterator[Kernel]:
+    """The same for all tests of a file."""
+    opened = Kernel(compiled)
+    try:
+        yield opened
+    finally:
+        opened.close()

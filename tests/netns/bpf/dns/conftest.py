@@ -161,6 +161,18 @@ def service_host(name: str) -> str:
     return ""
 
 
+@pytest.fixture(scope="session")
+def publish() -> Callable[..., Publisher]:
+    """Puts a table into a kernel's maps."""
+
+    def load(kernel: Any, answers: Answers) -> Publisher:
+        publisher = Publisher(kernel.maps)
+        asyncio.run(publisher.load(answers.directory))
+        return publisher
+
+    return load
+
+
 @pytest.fixture
 def dns(kernel: Any) -> Iterator[DnsProgram]:
     made = DnsProgram(kernel)
