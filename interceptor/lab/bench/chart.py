@@ -1,11 +1,13 @@
 """The figures as bars, in an SVG file. Pure.
 
 A panel for each chart, a bar for each variant: its median, with a line from the least to the
-most. The scale of a panel is its own and begins at nought.
+most. The scale of a panel is its own and begins at nought. What is far off the scale of the others
+is cut short, and marked.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -15,8 +17,9 @@ from interceptor.lab.bench.meter import Rounds, Spread
 from interceptor.lab.bench.part import BACKENDS, Chart
 
 WIDTH = 560  # of a panel
-LABEL, BAR, VALUE = 150, 300, 90  # its columns
+LABEL, BAR = 190, 270  # its columns; the value stands behind
 LINE, HEAD, GAP = 22, 40, 18
+FAR = 4  # times the median of the bars
 COLUMNS = 2
 OURS, THEIRS, INK, FAINT = "#1f77b4", "#b0b4ba", "#222222", "#666666"
 FONT = "font-family='sans-serif' font-size='12'"
@@ -32,6 +35,12 @@ class Panel:
     @property
     def height(self) -> int:
         return HEAD + LINE * len(self.bars) + GAP
+
+    @property
+    def end(self) -> float:
+        """The value at which the scale ends."""
+        far = FAR * statistics.median(one.median for _, one in self.bars)
+        return min(max(one.most for _, one in self.bars), far) or 1.0
 
 
 def build_panel(chart: Chart, rounds: Rounds) -> Panel:
@@ -65,7 +74,6 @@ def render(panels: Sequence[Panel], caption: str) -> str:
 def render_panel(panel: Panel) -> str:
     """One panel, its upper left corner at nought."""
     chart = panel.chart
-    scale = BAR / (max(one.most for _, one in panel.bars) or 1)
     pieces = [
         _text(0, GAP, chart.title, "font-weight='bold'"),
         _text(0, GAP + 15, f"{chart.unit}, {chart.note}", f"fill='{FAINT}' font-size='11'"),
@@ -73,13 +81,16 @@ def render_panel(panel: Panel) -> str:
     for number, (variant, one) in enumerate(panel.bars):
         top = HEAD + LINE * number
         colour = OURS if variant.startswith(BACKENDS) else THEIRS
+        median, least, most = (
+            BAR * min(value / panel.end, 1) for value in (one.median, one.least, one.most)
+        )
+        mark = " »" if one.median > panel.end else ""
         pieces += [
             _text(LABEL - 8, top + 13, variant, "text-anchor='end'"),
-            f"<rect x='{LABEL}' y='{top}' width='{one.median * scale:.1f}' height='{LINE - 6}' "
+            f"<rect x='{LABEL}' y='{top}' width='{median:.1f}' height='{LINE - 6}' "
             f"fill='{colour}'/>",
-            f"<path d='M{LABEL + one.least * scale:.1f} {top + 8}H{LABEL + one.most * scale:.1f}' "
-            f"stroke='{INK}'/>",
-            _text(LABEL + BAR + 6, top + 13, render_value(one.median), ""),
+            f"<path d='M{LABEL + least:.1f} {top + 8}H{LABEL + most:.1f}' stroke='{INK}'/>",
+            _text(LABEL + BAR + 6, top + 13, render_value(one.median) + mark, ""),
         ]
     return "".join(pieces)
 

@@ -67,7 +67,9 @@ def render_part(part: Part, outcome: Outcome) -> str:
         for verdict in meter.judge(outcome.rounds, part.rows)
         if verdict.row.limit is None
     ]
-    pieces = [f"## {part.title}\n", f"{outcome.when}, {outcome.machine}.\n", part.about]
+    amounts = ", ".join(f"{what} {count:,}" for what, count in outcome.amounts.items())
+    pieces = [f"## {part.title}\n", f"{outcome.when}, {outcome.machine}. Amounts: {amounts}.\n"]
+    pieces.append(part.about)
     pieces += [f"- {note}\n" for note in outcome.notes]
     pieces.append(_table(("variant", *figures), variants))
     if part.figures:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -108,7 +108,8 @@ def run(part: Part, session: Session) -> Outcome:
     """One part, measured."""
     machine, when = record.observe_machine(), time.strftime("%Y-%m-%d", time.gmtime())
     rounds = part.measure(session)
-    return Outcome(part.name, machine, when, rounds, tuple(session.notes))
+    amounts = asdict(session.amount)
+    return Outcome(part.name, machine, when, amounts, rounds, tuple(session.notes))
 
 
 def keep(file: Path, outcome: Outcome) -> None:

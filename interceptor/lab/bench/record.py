@@ -20,6 +20,7 @@ class Outcome:
     part: str
     machine: str
     when: str
+    amounts: Mapping[str, int]
     rounds: Rounds
     notes: tuple[str, ...] = ()
 

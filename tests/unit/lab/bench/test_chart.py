@@ -30,6 +30,14 @@ def test_bars_are_as_long_as_the_medians_say() -> None:
     assert bars[0].get("fill") != bars[1].get("fill"), "ours stand out"
 
 
+def test_what_is_far_off_is_cut_short_and_marked() -> None:
+    rounds = {name: [{"cpu": value}] for name, value in {"a": 1.0, "b": 1.0, "c": 99.0}.items()}
+    panel = chart.build_panel(CPU, rounds)
+    assert panel.end == chart.FAR
+    assert f"width='{chart.BAR:.1f}'" in chart.render_panel(panel)
+    assert chart.render_panel(panel).count("»") == 1
+
+
 def test_text_is_escaped() -> None:
     texts = [text.text for text in drawn().iter(f"{SVG}text")]
     assert "CPU <per> query" in texts

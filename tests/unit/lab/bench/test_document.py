@@ -13,7 +13,7 @@ ROWS = (
     Row("not measured", "t", "absent", "theirs", at_most(1)),
 )
 PART = Part("p", "A part", "About it.\n", lambda session: ROUNDS, ROWS, {"t": "seconds"})
-OUTCOME = Outcome("p", "2 × CPU", "2026-01-02", ROUNDS, ("ebpf: not here",))
+OUTCOME = Outcome("p", "2 × CPU", "2026-01-02", {"rounds": 3}, ROUNDS, ("ebpf: not here",))
 PAGE = document.render([PART], [OUTCOME])
 
 
@@ -33,7 +33,12 @@ def test_what_was_not_measured_is_not_in_any_table() -> None:
 
 
 def test_a_part_says_where_and_when_and_what_was_missing() -> None:
-    for text in ("2026-01-02, 2 × CPU.", "About it.", "- ebpf: not here\n", "- `t`: seconds\n"):
+    for text in (
+        "2026-01-02, 2 × CPU. Amounts: rounds 3.",
+        "About it.",
+        "- ebpf: not here\n",
+        "- `t`: seconds\n",
+    ):
         assert text in PAGE
 
 

@@ -7,8 +7,8 @@ import pytest
 from interceptor.lab.bench import program, record
 from interceptor.lab.bench.record import Outcome
 
-DNS = Outcome("dns", "this machine", "2026-01-02", {"ebpf": [{"many_cpu_us": 5.0}]})
-SOAK = Outcome("soak", "this machine", "2026-01-02", {"ebpf": [{"wrong": 0.0}]})
+DNS = Outcome("dns", "this machine", "2026-01-02", {}, {"ebpf": [{"many_cpu_us": 5.0}]})
+SOAK = Outcome("soak", "this machine", "2026-01-02", {}, {"ebpf": [{"wrong": 0.0}]})
 
 
 def test_every_part_has_a_name_of_its_own_and_explains_its_figures() -> None:
@@ -25,7 +25,7 @@ def test_every_part_has_a_target() -> None:
 
 def test_a_part_takes_the_place_of_its_former_self_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "new" / "bench.json"
-    for outcome in (DNS, SOAK, Outcome("dns", "another", "2026-01-03", {})):
+    for outcome in (DNS, SOAK, Outcome("dns", "another", "2026-01-03", {}, {})):
         program.keep(file, outcome)
     assert [(each.part, each.machine) for each in program.read(file)] == [
         ("dns", "another"),

@@ -6,8 +6,8 @@ from interceptor.errors import InterceptorError
 from interceptor.lab.bench import record
 from interceptor.lab.bench.record import Outcome
 
-ONE = Outcome("dns", "machine", "2026-01-02", {"ebpf": [{"t": 1.0}, {"t": 2.0}]}, ("a note",))
-TWO = Outcome("soak", "machine", "2026-01-02", {})
+ONE = Outcome("dns", "machine", "2026-01-02", {"n": 1}, {"ebpf": [{"t": 1.0}]}, ("a note",))
+TWO = Outcome("soak", "machine", "2026-01-02", {}, {})
 
 
 def test_outcomes_survive_the_file() -> None:
@@ -21,7 +21,7 @@ def test_what_is_no_such_file_is_an_error(text: str) -> None:
 
 
 def test_a_new_outcome_replaces_the_old_one_of_its_part() -> None:
-    new = Outcome("dns", "other", "2026-01-03", {})
+    new = Outcome("dns", "other", "2026-01-03", {}, {})
     assert record.merge([ONE, TWO], [new]) == (new, TWO)
 
 
