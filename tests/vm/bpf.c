@@ -87,24 +87,6 @@ void put(const struct record *record, const void *key, const void *value)
 		say("put %s errno=%d\n", record->name, errno);
 }
 
-void get(const struct record *record, const void *key)
-{
-	static __u64 value[1024]; /* room for a value of each of as many CPUs as a guest has */
-	union bpf_attr attr = {
-		.map_fd = maps[record->number],
-		.key = address_of(key),
-		.value = address_of(value),
-	};
-
-	if (bpf(BPF_MAP_LOOKUP_ELEM, &attr, 32) < 0) {
-		say("get %s errno=%d\n", record->name, errno);
-		return;
-	}
-	say("get %s", record->name);
-	say_hex("value", value, record->args[0]);
-	say("\n");
-}
-
 /* Put descriptors where instructions name maps. Returns a missing map's number, or 0. */
 static __u32 resolve(struct bpf_insn *instructions, size_t count)
 {

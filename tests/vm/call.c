@@ -3,10 +3,12 @@
  * This file holds the guest's network: lo, a local route, and one TCP call that the programs may
  * steer, told as the caller and the one who was called see it.
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -61,6 +63,13 @@ static void enter(const char *cgroup)
 	if (file < 0 || write(file, "0", 1) != 1)
 		say(" enter_errno=%d", errno);
 	close(file);
+}
+
+/* Without the programs of the namespace before; those of cgroups stay. */
+void enter_new_namespace(void)
+{
+	if (unshare(CLONE_NEWNET) < 0)
+		say("unshare errno=%d\n", errno);
 }
 
 static void bring_lo_up(void)

@@ -42,9 +42,6 @@ static void carry_out(const struct record *record, char *first, char *second)
 	case ORDER_PUT:
 		put(record, first, second);
 		break;
-	case ORDER_GET:
-		get(record, first);
-		break;
 	case ORDER_LOAD:
 		load(record, first);
 		break;
@@ -59,6 +56,9 @@ static void carry_out(const struct record *record, char *first, char *second)
 		break;
 	case ORDER_CONNECT:
 		show_connect(record, first);
+		break;
+	case ORDER_UNSHARE:
+		enter_new_namespace();
 		break;
 	default:
 		say("order %u unknown\n", record->order);

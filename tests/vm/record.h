@@ -20,14 +20,14 @@ enum order {
 	ORDER_ATTACH,  /* number of a program; args: attach type; first: path of a cgroup or namespace */
 	ORDER_ROUTE,   /* args: family, prefix length; first: network that is local from now on */
 	ORDER_CONNECT, /* args: family, port, 1 if somebody listens, its port; first: address */
-	ORDER_GET,     /* number; args: value size; first: key */
+	ORDER_UNSHARE, /* a new network namespace from here on */
 };
 
 struct record {
 	__u32 order;
 	__u32 number;
 	__u32 args[6];
-	char name[32];
+	char name[48]; /* ends with a zero */
 	__u32 first_size;
 	__u32 second_size;
 };
@@ -43,12 +43,12 @@ void say_hex(const char *key, const void *bytes, size_t size);
 void forget_all(void);
 void make_map(const struct record *record);
 void put(const struct record *record, const void *key, const void *value);
-void get(const struct record *record, const void *key);
 void load(const struct record *record, void *instructions);
 void run(const struct record *record, const void *packet);
 void attach(const struct record *record, const char *path);
 
 /* call.c */
+void enter_new_namespace(void);
 void add_local_route(const struct record *record, const void *network);
 void show_connect(const struct record *record, const void *address);
 

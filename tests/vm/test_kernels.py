@@ -7,36 +7,21 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
-from scapy.layers.dns import DNS, DNSQR
+from scapy.layers.dns import DNS, DNSQR, DNSRROPT
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from interceptor.host import bytecode
+from interceptor.host import bytecode, layout
 from interceptor.host.bytecode import Bytecode
 from interceptor.host.compiler import PROGRAMS
-from interceptor.host.layout import (
-    ADDRESSES,
-    ALIAS4_NETWORKS,
-    ALIAS6_NETWORK,
-    CGROUPS,
-    HASH_FACTOR,
-    LOCALE_HEAD,
-    LOCALE_SIZE,
-    NAME_SIZE,
-    NAME_VALUE,
-    POLICY,
-    Map,
-    Network,
-    PolicyFlag,
-    State,
-    network_key,
-)
+from interceptor.host.layout import Map, Network, PolicyFlag, State
 
 if TYPE_CHECKING:
     from tests.vm.conftest import Guest, Kernel, Orders, Report
@@ -46,12 +31,28 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(180)]
 SUITES = {"bullseye": (5, 10), "bookworm": (6, 1), "trixie": (6, 12), "newest": (6, 18)}
 """Of each kernel that is tried, the version that it has at least."""
 
-OUTBOUND_ALIASES = ALIAS4_NETWORKS[0], ip_network((int(ALIAS6_NETWORK[0]) | 1 << 64, 64))
+OUTBOUND_ALIASES = (
+    layout.ALIAS4_NETWORKS[0],
+    ip_network((int(layout.ALIAS6_NETWORK[0]) | 1 << 64, 64)),
+)
 
-SHOP, SHOP4, SHOP6 = "Shop.Mesh.test", IPv4Address("10.9.8.7"), IPv6Address("fd00:9::7")
+SHOP, BANK = "Shop.Mesh.test", "Bank.Mesh.test"
+NAMES = {
+    SHOP: ([IPv4Address("10.9.8.7")], [IPv6Address("fd00:9::7")]),
+    BANK: (
+        [IPv4Address("10.9.7.1") + n for n in range(layout.ADDRESSES)],
+        [IPv6Address("fd00:9:7::1") + n for n in range(layout.ADDRESSES)],
+    ),
+}
+"""One address of each family, and as many as the kernel answers with."""
+
 TTL_S = 30
 
-VIP4, VIP6, VIP_PORT = IPv4Address("10.9.0.1"), IPv6Address("fd00:9::1"), 8080
+VIPS: dict[str, IPv4Address | IPv6Address] = {
+    "ipv4": IPv4Address("10.9.0.1"),
+    "ipv6": IPv6Address("fd00:9::1"),
+}
+VIP_PORT = 8080
 SIDECAR_PORT = 15001
 
 AGENT_CGROUP, CGROUP, NETNS = (
@@ -62,12 +63,14 @@ AGENT_CGROUP, CGROUP, NETNS = (
 PLACES = {
     **dict.fromkeys(("connect4", "connect6", "peername4", "peername6"), CGROUP),
     **dict.fromkeys(("original", "listen"), AGENT_CGROUP),
-    "lookup": NETNS,
 }
-"""Where each program of a steered call is attached."""
+"""Where each program of a steered call is attached, but for the namespace's."""
+
+WAYS = {"lookup": "lookup", "plain": "lookup_plain"}
 
 MAC, GATEWAY = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
+SOA = 6  # RFC 1035
 TC_UNSPEC, TC_OK, TC_REDIRECT = -1, 0, 7
 DNS_PROGRAMS = {
     "dns_egress": TC_REDIRECT,
@@ -76,6 +79,16 @@ DNS_PROGRAMS = {
     "dns_bridge": TC_REDIRECT,
 }
 """Each with what it says of a packet that it has made an answer of."""
+
+ELSEWHERE = "elsewhere.test"
+QUESTIONS = [
+    (SHOP, "A"),
+    (SHOP, "AAAA"),
+    (BANK, "A"),
+    (BANK, "AAAA"),
+    (SHOP, "TXT"),
+    (ELSEWHERE, "A"),
+]
 
 TOO_OLD = {
     # bpf_get_netns_cookie for socket operations came in 5.15, ingress_ifindex in 5.17.
@@ -90,29 +103,36 @@ def policy() -> bytes:
     flags = PolicyFlag.DNS | PolicyFlag.DNS_ALL | PolicyFlag.OUTBOUND
     flags |= PolicyFlag.IPV4 | PolicyFlag.IPV6
     ports = (SIDECAR_PORT, SIDECAR_PORT + 5, SIDECAR_PORT + 52)
-    nobody = (0,) * (2 + 3 * 2 * CGROUPS)
-    return POLICY.pack(0, 0, 0, flags, 0, 0, 0, *ports, *nobody)
+    nobody = (0,) * (2 + 3 * 2 * layout.CGROUPS)
+    return layout.POLICY.pack(0, 0, 0, flags, 0, 0, 0, *ports, *nobody)
 
 
-def name_entry(name: str, four: IPv4Address, six: IPv6Address) -> tuple[bytes, bytes]:
-    """Key and value of a name with an address of each family, as layout.h describes them."""
+def name_entry(
+    name: str, four: Sequence[IPv4Address], six: Sequence[IPv6Address]
+) -> tuple[bytes, bytes]:
+    """Key and value of a name, as layout.h describes them."""
     labels = (label.encode().lower() for label in name.split("."))
-    key = b"".join(bytes([len(label)]) + label for label in labels).ljust(NAME_SIZE, b"\0")
-    unhashed = NAME_VALUE.pack(0, 1, 1, 0, 0, four.packed, six.packed)
-    assert NAME_VALUE.size == 8 + 8 + ADDRESSES * (4 + 16)
+    key = b"".join(bytes([len(label)]) + label for label in labels).ljust(layout.NAME_SIZE, b"\0")
+    packed = (b"".join(address.packed for address in each) for each in (four, six))
+    unhashed = layout.NAME_VALUE.pack(0, len(four), len(six), 0, 0, *packed)
     digest = 0
-    for (word,) in struct.iter_unpack("<Q", key + unhashed[8:]):
-        digest = (digest + word) * HASH_FACTOR % 2**64
+    for (word,) in struct.iter_unpack("=Q", key + unhashed[8:]):
+        digest = (digest + word) * layout.HASH_FACTOR % 2**64
     return key, struct.pack("=Q", digest) + unhashed[8:]
 
 
 def query(program: str, name: str, kind: str) -> bytes:
-    """A over IPv4, AAAA over IPv6, with the link-layer header that the program expects."""
-    message = UDP(sport=40000, dport=53) / DNS(id=4711, rd=1, qd=DNSQR(qname=name, qtype=kind))
+    """AAAA over IPv6, others over IPv4, with the link-layer header that the program expects.
+
+    For BANK with EDNS, so that an answer is as long as it can get.
+    """
+    question = DNSQR(qname=name, qtype=kind)
+    extra = [DNSRROPT(rclass=1232)] if name == BANK else []
+    message = UDP(sport=40000, dport=53) / DNS(id=4711, rd=1, qd=question, ar=extra)
     # BPF_PROG_TEST_RUN takes bytes 12 and 13 for the Ethernet type: of a packet without such
     # a header they are part of the source, which is chosen so that they say IPv4 or IPv6.
     packet: Packet
-    if kind == "A":
+    if kind != "AAAA":
         packet = IP(src="8.0.0.9", dst="192.0.2.53") / message
     else:
         packet = IPv6(src="fd00:9:86dd::9", dst="fd00:9::53") / message
@@ -120,13 +140,16 @@ def query(program: str, name: str, kind: str) -> bytes:
 
 
 def fill_maps(orders: Orders) -> None:
-    """Generation 0 and view 0: one name, and networks of both families that are captured."""
+    """Generation 0 and view 0: the names, and networks of both families that are captured."""
     orders.put(Map.POLICY, index(0), policy())
-    orders.put(Map.LOCALE, index(0), LOCALE_HEAD.pack(TTL_S, 0, 0).ljust(LOCALE_SIZE, b"\0"))
-    orders.put(Map.NAMES, *name_entry(SHOP, SHOP4, SHOP6), view=0)
+    orders.put(
+        Map.LOCALE, index(0), layout.LOCALE_HEAD.pack(TTL_S, 0, 0).ljust(layout.LOCALE_SIZE, b"\0")
+    )
+    for name, addresses in NAMES.items():
+        orders.put(Map.NAMES, *name_entry(name, *addresses), view=0)
     orders.put(Map.STATE, index(State.HAS_VIEW), struct.pack("=Q", 1))
     for text in ("10.0.0.0/8", "fd00::/16"):
-        key = network_key(Network.OUTBOUND, 0, ip_network(text))
+        key = layout.network_key(Network.OUTBOUND, 0, ip_network(text))
         orders.put(Map.NETWORKS, key, b"\1")
 
 
@@ -134,23 +157,23 @@ def index(number: int) -> bytes:
     return struct.pack("=I", number)
 
 
-def ask_each(orders: Orders, code: Bytecode) -> None:
+def ask_each(orders: Orders) -> None:
     for program in DNS_PROGRAMS:
-        if program in code.programs:
-            orders.run(program, f"{program}-A", query(program, SHOP, "A"))
-            orders.run(program, f"{program}-AAAA", query(program, SHOP, "AAAA"))
-            orders.run(program, f"{program}-miss", query(program, "elsewhere.test", "A"))
+        for name, kind in QUESTIONS:
+            orders.run(program, f"{program}-{name}-{kind}", query(program, name, kind))
 
 
 def call_each(orders: Orders, code: Bytecode) -> None:
+    """With the program of 5.17 and later, and in a namespace of its own with the plain one."""
     for name, path in PLACES.items():
-        if name in code.programs:
-            orders.attach(code.programs[name], path)
-    orders.route(ALIAS6_NETWORK, "alias6")
-    orders.connect("v4", VIP4, VIP_PORT, SIDECAR_PORT)
-    orders.connect("v6", VIP6, VIP_PORT, SIDECAR_PORT)
-    orders.connect("v4-alone", VIP4, VIP_PORT)
-    orders.connect("v6-alone", VIP6, VIP_PORT)
+        orders.attach(code.programs[name], path)
+    for way, lookup in WAYS.items():
+        orders.unshare()
+        orders.attach(code.programs[lookup], "/proc/self/ns/net")
+        orders.route(layout.ALIAS6_NETWORK, "alias6")
+        for family, address in VIPS.items():
+            orders.connect(f"{way}-{family}", address, VIP_PORT, SIDECAR_PORT)
+            orders.connect(f"{way}-{family}-alone", address, VIP_PORT)
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +190,7 @@ def report(
     fill_maps(orders)
     for program in code.programs.values():
         orders.load(program)
-    ask_each(orders, code)
+    ask_each(orders)
     call_each(orders, code)
     return guest.boot(kernels[request.param], orders)
 
@@ -194,41 +217,31 @@ def test_every_map_is_made_and_filled(report: Report) -> None:
     assert not [key for key in report.said if key[0] in ("map", "put", "route")]
 
 
-@pytest.mark.parametrize("kind", ["A", "AAAA"])
-@pytest.mark.parametrize("program", DNS_PROGRAMS)
-def test_a_name_of_the_mesh_is_answered_in_the_kernel(
-    report: Report, program: str, kind: str
-) -> None:
-    said = report.said["run", f"{program}-{kind}"]
-    asked = decode(program, query(program, SHOP, kind))
-    assert int(said.values["result"]) == DNS_PROGRAMS[program]
-    answer = decode(program, bytes.fromhex(said.values["data"]))
-    assert rechecked(program, answer) == bytes(answer), "checksums and lengths"
-    assert (answer[UDP].sport, answer[UDP].dport) == (asked[UDP].dport, asked[UDP].sport)
-    layer = IP if kind == "A" else IPv6
-    assert (answer[layer].src, answer[layer].dst) == (asked[layer].dst, asked[layer].src)
-    message = answer[DNS]
-    assert (message.id, message.qr, message.aa, message.rcode) == (4711, 1, 1, 0)
-    assert message.qd[0].qname == f"{SHOP}.".encode(), "as it was asked, not in lower case"
-    [record] = message.an
-    assert (record.ttl, ip_address(record.rdata)) == (TTL_S, SHOP4 if kind == "A" else SHOP6)
-
-
-@pytest.mark.parametrize("program", DNS_PROGRAMS)
-def test_an_unknown_name_passes_untouched(report: Report, program: str) -> None:
-    said = report.said["run", f"{program}-miss"]
-    assert int(said.values["result"]) == TC_UNSPEC
-    assert bytes.fromhex(said.values["data"]) == query(program, "elsewhere.test", "A")
-
-
 def decode(program: str, frame: bytes) -> Packet:
     if program != "dns_egress_l3":
         return Ether(frame)
     return IP(frame) if frame[0] >> 4 == 4 else IPv6(frame)
 
 
-def rechecked(program: str, packet: Packet) -> bytes:
-    """The packet with lengths and checksums worked out anew."""
+def reply(report: Report, program: str, name: str, kind: str) -> DNS:
+    """The answer that a query has become, after all that is not DNS in it has been looked at."""
+    said = report.said["run", f"{program}-{name}-{kind}"]
+    assert int(said.values["result"]) == DNS_PROGRAMS[program]
+    packet = decode(program, bytes.fromhex(said.values["data"]))
+    asked = decode(program, query(program, name, kind))
+    assert with_checksums(program, packet) == bytes(packet)
+    ip = IPv6 if kind == "AAAA" else IP
+    assert (packet[ip].src, packet[ip].dst) == (asked[ip].dst, asked[ip].src)
+    assert (packet[UDP].sport, packet[UDP].dport) == (asked[UDP].dport, asked[UDP].sport)
+    message: DNS = packet[DNS]
+    assert (message.id, message.qr, message.aa, message.rcode) == (4711, 1, 1, 0)
+    assert message.qd[0].qname == f"{name}.".encode(), "as it was asked, not in lower case"
+    assert message.arcount == asked[DNS].arcount
+    return message
+
+
+def with_checksums(program: str, packet: Packet) -> bytes:
+    """The packet with its lengths and checksums worked out anew."""
     other = decode(program, bytes(packet))
     for layer, names in ((IP, ("len", "chksum")), (IPv6, ("plen",)), (UDP, ("len", "chksum"))):
         if layer in other:
@@ -237,24 +250,56 @@ def rechecked(program: str, packet: Packet) -> bytes:
     return bytes(other)
 
 
+@pytest.mark.parametrize("kind", ["A", "AAAA"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("program", DNS_PROGRAMS)
+def test_a_name_of_the_mesh_is_answered_in_the_kernel(
+    report: Report, program: str, name: str, kind: str
+) -> None:
+    records = reply(report, program, name, kind).an
+    wanted = NAMES[name][kind == "AAAA"]
+    assert len(records) == len(wanted)
+    assert {ip_address(record.rdata) for record in records} == set(wanted)
+    assert {record.ttl for record in records} == {TTL_S}
+
+
+@pytest.mark.parametrize("program", DNS_PROGRAMS)
+def test_a_type_that_a_name_does_not_have_is_no_data(report: Report, program: str) -> None:
+    message = reply(report, program, SHOP, "TXT")
+    assert (message.ancount, message.nscount) == (0, 1)
+    assert message.ns[0].type == SOA
+
+
+@pytest.mark.parametrize("program", DNS_PROGRAMS)
+def test_an_unknown_name_passes_untouched(report: Report, program: str) -> None:
+    said = report.said["run", f"{program}-{ELSEWHERE}-A"]
+    assert int(said.values["result"]) == TC_UNSPEC
+    assert bytes.fromhex(said.values["data"]) == query(program, ELSEWHERE, "A")
+
+
 STEERING = [suite for suite, release in SUITES.items() if release >= (5, 17)]
 on_steering_kernels = pytest.mark.parametrize("report", STEERING, indirect=True)
 
 
 @on_steering_kernels
-@pytest.mark.parametrize(("name", "address"), [("v4", VIP4), ("v6", VIP6)])
+@pytest.mark.parametrize("family", VIPS)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_captured_call_reaches_the_sidecar_and_both_ends_see_the_destination(
-    report: Report, name: str, address: IPv4Address | IPv6Address
+    report: Report, way: str, family: str
 ) -> None:
-    said = report.said["connect", name]
+    said = report.said["connect", f"{way}-{family}"]
     assert said.ok, said
-    assert said.values["peer"] == said.values["original"] == f"{address},{VIP_PORT}"
+    assert said.values["peer"] == said.values["original"] == f"{VIPS[family]},{VIP_PORT}"
     alias, port = said.values["at"].split(",")
     assert int(port) == VIP_PORT
     assert any(ip_address(alias) in network for network in OUTBOUND_ALIASES)
 
 
 @on_steering_kernels
-@pytest.mark.parametrize("name", ["v4-alone", "v6-alone"])
-def test_a_captured_call_is_refused_at_once_without_a_sidecar(report: Report, name: str) -> None:
-    assert report.said["connect", name].values == {"errno": str(errno.ECONNREFUSED)}
+@pytest.mark.parametrize("family", VIPS)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_captured_call_is_refused_at_once_without_a_sidecar(
+    report: Report, way: str, family: str
+) -> None:
+    said = report.said["connect", f"{way}-{family}-alone"]
+    assert said.values == {"errno": str(errno.ECONNREFUSED)}
