@@ -90,7 +90,7 @@ class Ebpf:
             if gap.is_whole and not gap.is_apart and gap.plane in plan.planes:
                 raise Unsupported("back end ebpf", gap.what)
         if self.observe() != self.expected(plan):
-            with _named():
+            with self._written():
                 self._install(plan)
         self._plan = plan
 
@@ -138,9 +138,23 @@ class Ebpf:
         if old != new:
             gone = [(Network.OUTBOUND, network) for network in old - new]
             fresh = [(Network.OUTBOUND, network) for network in new - old]
-            with _named():
-                self._digest = (plan, self._open().exchange(gone, fresh))
+            with self._written():
+                generations = self._open()
+                if generations.digest:
+                    self._digest = (plan, generations.exchange(gone, fresh))
+                else:  # somebody has unpinned the maps that our programs are over
+                    self._install(plan)
         self._plan = plan
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """After a failure nobody knows what is in the maps: they are read anew."""
+        try:
+            with _named():
+                yield
+        except InterceptorError:
+            self.close()
+            raise
 
     def revert(self) -> None:
         """Remove everything of ours, whatever version put it there: what captures goes first."""

@@ -107,8 +107,13 @@ class Joined:
             part.backend.update(every)
 
     def events(self) -> int | None:
-        for part in self._parts:
-            descriptor = part.backend.events()
+        """Of all of them, which one descriptor can only tell if one of them has any, or all
+        of netfilter do; else somebody has to look."""
+        telling = [part.backend for part in self._parts if part.backend.name != Routes.name]
+        if Ebpf.name in self.names and len(telling) > 1:
+            return None
+        for backend in telling:
+            descriptor = backend.events()
             if descriptor is not None:
                 return descriptor
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from interceptor.capture import joined
@@ -78,3 +79,11 @@ def test_ebpf_beside_another_for_tcp_leaves_it_its_routes(make: Any) -> None:
 def test_ebpf_without_a_plane_adds_nothing(make: Any) -> None:
     assert joined.build(Choice("ebpf", "ebpf"), Journal()).render(make("dns_only"))
     assert not any("127." in line for line in route_lines(Choice("ebpf", "ebpf"), make("nothing")))
+
+
+def test_two_kinds_of_events_are_none_so_that_somebody_looks() -> None:
+    assert joined.build(Choice("nftables", "ebpf"), Journal()).events() is None
+    for choice in (Choice("ebpf", "ebpf"), Choice("nftables", "nftables")):
+        descriptor = joined.build(choice, Journal()).events()
+        assert descriptor is not None
+        os.close(descriptor)
