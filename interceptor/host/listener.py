@@ -1,0 +1,133 @@
+"""Puts listening sockets of running processes where the lookup program finds them.
+
+The listen program does so for whatever begins to listen; this is for those
+that listened before it was there, or before its maps were: a sidecar that is
+adopted, or somebody else's. The kernel takes a socket out when it is closed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from interceptor.host import bpfmap
+from interceptor.host.bpfmap import BpfMap
+from interceptor.host.layout import Listener, Way
+
+LISTEN = "0A"  # include/net/tcp_states.h
+PIDFD_GETFD = 438  # __NR_pidfd_getfd, the same on every architecture
+PLACES = {
+    Way.OUTBOUND: (Listener.OUTBOUND4, Listener.OUTBOUND6),
+    Way.INBOUND: (Listener.INBOUND4, Listener.INBOUND6),
+    Way.DNS: (Listener.DNS4, Listener.DNS6),
+}
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """One listening TCP socket. ``inode`` names it in /proc/PID/fd."""
+
+    inode: int
+    port: int
+    address: IPv4Address | IPv6Address
+
+
+def parse(text: str) -> tuple[Listening, ...]:
+    """The listening sockets in /proc/net/tcp or tcp6 (proc(5)): addresses are 32-bit words in
+    the machine's byte order."""
+    found = []
+    for line in text.splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == LISTEN:
+            words, _, port = fields[1].partition(":")
+            numbers = [int(words[at : at + 8], 16) for at in range(0, len(words), 8)]
+            raw = struct.pack(f"={len(numbers)}I", *numbers)
+            found.append(Listening(int(fields[9]), int(port, 16), ip_address(raw)))
+    return tuple(found)
+
+
+def choose(address: IPv4Address | IPv6Address, way: Way, *, v6only: bool) -> tuple[Listener, ...]:
+    """The places of a listener in Map.LISTENERS; one of both families has two."""
+    four, six = PLACES[way]
+    if address.version == 4 or address.ipv4_mapped:
+        return (four,)
+    return (six,) if v6only or not address.is_unspecified else (six, four)
+
+
+def register(
+    listeners: BpfMap, ways: Mapping[int, Way], pids: Iterable[int] | None = None
+) -> frozenset[Listener]:
+    """Register who listens on the ports of ``ways`` in this network namespace: those processes
+    only, or whoever it is. Returns the places that are taken now; those without a listener are
+    left as they are. Raises OSError where a process lets itself be seen but not be shared.
+    """
+    wanted = {each.inode: each for each in _observe() if each.port in ways}
+    taken: dict[Listener, bool] = {}
+    for pid in _every_pid() if pids is None else pids:
+        for inode, descriptor in _sockets(pid):
+            if inode in wanted:
+                with suppress(ProcessLookupError), _copy(pid, descriptor) as one:
+                    each = wanted[inode]
+                    _put(listeners, one, each, ways[each.port], taken)
+    return frozenset(taken)
+
+
+def _put(
+    listeners: BpfMap, one: socket.socket, each: Listening, way: Way, taken: dict[Listener, bool]
+) -> None:
+    """A listener of one family beats one of both, whichever is found first."""
+    six = each.address.version == 6
+    v6only = six and bool(one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+    places = choose(each.address, way, v6only=v6only)
+    for place in places:
+        certain = place is places[0]
+        if certain or not taken.get(place, False):
+            key, value = (struct.pack("=I", number) for number in (place, one.fileno()))
+            listeners.update(key, value, bpfmap.ANY)
+            taken[place] = certain
+
+
+def _observe() -> Iterator[Listening]:
+    for name in ("tcp", "tcp6"):
+        # Not of "self": a thread may be in another namespace than its process.
+        with suppress(FileNotFoundError):
+            yield from parse(Path(f"/proc/thread-self/net/{name}").read_text())
+
+
+def _every_pid() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _sockets(pid: int) -> Iterator[tuple[int, int]]:
+    """Inode and descriptor of a process's sockets; none where it has ended or we may not look."""
+    folder = f"/proc/{pid}/fd"
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):
+                kind, _, inode = os.readlink(f"{folder}/{name}").partition(":[")
+                if kind == "socket":
+                    yield int(inode.rstrip("]")), int(name)
+
+
+def _copy(pid: int, descriptor: int) -> socket.socket:
+    """A process's socket, as one of ours. Raises ProcessLookupError when either is gone."""
+    process = os.pidfd_open(pid)
+    try:
+        copy = _LIBC.syscall(PIDFD_GETFD, process, descriptor, 0)
+        if copy < 0:
+            code = ctypes.get_errno()
+            if code == errno.EBADF:  # closed meanwhile
+                raise ProcessLookupError(code, os.strerror(code))
+            raise OSError(code, f"pidfd_getfd of process {pid}: {os.strerror(code)}")
+    finally:
+        os.close(process)
+    return socket.socket(fileno=copy)
