@@ -143,7 +143,7 @@ def edns(stage: Stage) -> None:
         for reply in asked(stage, ONE, tail=message.edns(do=do), more=1):
             assert reply.opt is not None
             assert (reply.opt.ttl, reply.opt.data) == (0x8000 if do else 0, b"")
-            assert len(reply.addresses) == 1
+            assert reply.addresses == [VIPS[ONE][0]]
     assert "EDNS: version: 0, flags: do" in stage.dig(f"@{SERVERS[0]}", "+dnssec", ONE)
 
 
@@ -159,11 +159,12 @@ def options(stage: Stage) -> None:
     for code, data in ((10, bytes(8)), (10, bytes(40)), (3, b""), (12, bytes(200)), (65001, b"x")):
         tail = message.edns(options=message.option(code, data))
         for reply in asked(stage, ONE, tail=tail, more=1):
-            assert len(reply.addresses) == 1
+            assert reply.addresses == [VIPS[ONE][0]]
             assert reply.opt is not None
             assert reply.opt.data == b""
     tail = message.edns(options=message.option(12, bytes(300)) + message.option(10, bytes(8)))
-    assert all(len(reply.addresses) == 1 for reply in asked(stage, ONE, tail=tail, more=1))
+    for reply in asked(stage, ONE, tail=tail, more=1):
+        assert reply.addresses == [VIPS[ONE][0]]
 
 
 def many(stage: Stage) -> None:

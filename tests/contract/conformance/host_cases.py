@@ -105,6 +105,7 @@ def container_dns_firewall(stage: Stage) -> None:
 
 def container_left_alone(stage: Stage) -> None:
     """Behind MASQUERADE, without opting in: others' names work, and ours are the resolver's."""
+    stage.assert_at_work()
     for number, server in enumerate(SERVERS):
         assert stage.addresses(server, "www.corp.example", stage.box) == [WWW[number]]
         assert stage.addresses(server, ONE, stage.box) == [UPSTREAM[number]]

@@ -61,6 +61,7 @@ def untouched(packets: tuple[bytes, ...]) -> Callable[[Stage], None]:
     """That packets reach both families' servers as they were sent."""
 
     def run(stage: Stage) -> None:
+        stage.assert_at_work()
         mark = stage.wire.mark()
         for server in SERVERS:
             stage.call(traffic.send, server, packets)
@@ -71,6 +72,7 @@ def untouched(packets: tuple[bytes, ...]) -> Callable[[Stage], None]:
 
 
 def others(stage: Stage) -> None:
+    stage.assert_at_work()
     mark = stage.wire.mark()
     queries = (
         message.query("www.corp.example"),
@@ -107,6 +109,7 @@ PADDING = message.edns(options=message.option(12, bytes(1900)))
 
 
 def fragments(stage: Stage) -> None:
+    stage.assert_at_work()
     query = (message.query("www.corp.example", tail=PADDING, more=1),)
     for server in ECHO_SERVERS:
         assert stage.call(traffic.ask, server, query, traffic.Socket()) == list(query)

@@ -70,6 +70,7 @@ def mesh_addresses(stage: Stage) -> None:
 
 
 def others(stage: Stage) -> None:
+    stage.assert_at_work()
     goes(stage, "direct", (*ENDPOINT, *BEYOND, "10.88.0.53", "fd88::53"))
 
 
@@ -89,15 +90,18 @@ def excluded_port(stage: Stage) -> None:
 
 
 def excluded_cidr(stage: Stage) -> None:
+    stage.assert_at_work()
     goes(stage, "direct", EXCLUDED)
     goes(stage, "direct", EXCLUDED, INCLUDED_PORT)
 
 
 def loopback(stage: Stage) -> None:
+    stage.assert_at_work()
     goes(stage, "direct", ("127.0.0.1", "127.9.9.9", "::1"), INCLUDED_PORT)
 
 
 def own_address(stage: Stage) -> None:
+    stage.assert_at_work()
     goes(stage, "direct", (*VM, "10.88.0.10"), INCLUDED_PORT)
 
 
@@ -184,6 +188,7 @@ def inbound(stage: Stage) -> None:
 
 
 def local_inbound(stage: Stage) -> None:
+    stage.assert_at_work()
     goes(stage, "direct", (*VM, "127.0.0.1", "::1"), 3306)
 
 
@@ -195,11 +200,13 @@ def all_inbound(stage: Stage) -> None:
 
 def spared_inbound(stage: Stage) -> None:
     for address in VM:
+        assert stage.dial(address, 8000, host="peer").way == "sidecar"
         assert stage.dial(address, 22, host="peer").way == "direct"
 
 
 def hbone(stage: Stage) -> None:
     for address in VM:
+        assert stage.dial(address, 8000, host="peer").way == "sidecar"
         assert stage.dial(address, 15008, host="peer").way == "direct"
 
 
@@ -221,6 +228,7 @@ def passthrough(stage: Stage) -> None:
 
 
 def other_namespace(stage: Stage) -> None:
+    stage.assert_at_work()
     is_answered(stage, False, SERVERS, stage.box)
     goes(stage, "direct", (*POD, *WWW), owner=stage.box)
     goes(stage, "direct", POD, INCLUDED_PORT, stage.box)

@@ -73,6 +73,7 @@ def source_bound(stage: Stage) -> None:
 
 def loopback_bound(stage: Stage) -> None:
     """IPv4 only: what is bound to ::1 cannot connect to another host's address at all."""
+    stage.assert_at_work()
     vip, source = VIPS[ONE][0], "127.0.0.1"
     is_right(stage.dial(vip, how=Dial(source=source)), vip, source)
 
@@ -91,6 +92,7 @@ def same_port(stage: Stage) -> None:
 
 
 def device_bound(stage: Stage) -> None:
+    stage.assert_at_work()
     for vip in VIPS[ONE]:
         is_right(stage.dial(vip, how=Dial(device="eth0")), vip)
 

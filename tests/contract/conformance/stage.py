@@ -162,6 +162,11 @@ class Stage:
         assert self.agent is not None
         return self.agent
 
+    def assert_at_work(self) -> None:
+        """The other side of cases that are about what is left alone: the rest is captured."""
+        assert self.addresses(world.SERVERS[0], world.ONE) == [world.VIPS[world.ONE][0]]
+        assert self.dial(world.POD[0]).way == "sidecar", "nothing is captured"
+
     def is_logged(self, *words: str) -> bool:
         """Whether a line of the sidecar's access log holds all of the words."""
         return any(all(word in line for word in words) for line in self.running().access_log())
