@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from rich.table import Table
 
 from interceptor.lab.bench import meter
@@ -17,18 +18,26 @@ def render_figures(part: Part, rounds: Rounds) -> Table:
     table = Table("variant", *figures, title=part.title)
     for variant in rounds:
         found = (meter.summarise(rounds, variant, figure) for figure in figures)
-        table.add_row(variant, *("" if one is None else str(one) for one in found))
+        table.add_row(variant, *("" if one is None else escape(str(one)) for one in found))
     return table
 
 
 def render_rows(part: Part, rounds: Rounds) -> Table:
     """Ratios within a round, and figures that have a target of their own."""
-    table = Table("what", "ours", "against", "median [least..most]", "target", "", title=part.title)
+    table = Table(
+        "what", "ours", "against", escape("median [least..most]"), "target", "", title=part.title
+    )
     for verdict in meter.judge(rounds, part.rows):
         row = verdict.row
         limit = "" if row.limit is None else str(row.limit)
         style = STYLES.get(verdict.word)
         table.add_row(
-            row.what, row.ours, row.theirs, str(verdict.spread), limit, verdict.word, style=style
+            row.what,
+            row.ours,
+            row.theirs,
+            escape(str(verdict.spread)),
+            limit,
+            verdict.word,
+            style=style,
         )
     return table

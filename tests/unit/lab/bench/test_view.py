@@ -25,5 +25,5 @@ def test_figures_are_medians_with_their_range() -> None:
 
 def test_a_row_shows_ratio_target_and_verdict() -> None:
     text = shown(view.render_rows(PART, ROUNDS))
-    for piece in ("4 [2..6]", "≥ 5", "missed"):
+    for piece in ("4 [2..6]", "[least..most]", "≥ 5", "missed"):
         assert piece in text
