@@ -64,16 +64,8 @@ ip link set p0 up
 for net in 10.96.0.0/12 10.50.0.0/16; do ip route add local $net dev lo; done
 for net in 2001:2::/48 fd50::/32; do ip -6 route add local $net dev lo; done
 """
-ATTACHED = {
-    "lookup": AttachType.SK_LOOKUP,
-    "original": AttachType.CGROUP_GETSOCKOPT,
-    "listen": AttachType.CGROUP_SOCK_OPS,
-    "peername4": AttachType.CGROUP_INET4_GETPEERNAME,
-    "peername6": AttachType.CGROUP_INET6_GETPEERNAME,
-    "connect4": AttachType.CGROUP_INET4_CONNECT,
-    "connect6": AttachType.CGROUP_INET6_CONNECT,
-}
-
+STEERING = ("lookup", "original", "listen", "peername4", "peername6", "connect4", "connect6")
+"""What steers connections, in the order in which it is safe to attach."""
 JOIN = f"""
 echo 0 >"$0"/cgroup.procs; namespace=$1; shift
 exec nsenter --net=/run/netns/$namespace \\
@@ -185,9 +177,8 @@ class Steered:
         return {name: count for name, count in found.items() if count}
 
     def attach(self, *names: str) -> None:
-        """Attach programs (all of them by default), in the order in which they are safe."""
-        for name in names or ATTACHED:
-            attach = ATTACHED.get(name, AttachType.SK_LOOKUP)
+        for name in names or STEERING:
+            attach = self.kernel.compiled[name].attach
             where: str | Path = self.agent if name in ("original", "listen") else self.cgroup
             if attach is AttachType.SK_LOOKUP:
                 where = f"/run/netns/{self.vm.name}"
