@@ -39,8 +39,6 @@ class Sender(Protocol):
 
     def send_by(self, packet: bytes, interface: int) -> None: ...
 
-    def deliver(self, packet: bytes, interface: int) -> None: ...
-
 
 class Handover:
     """``local`` answers this host's queries, ``bridged`` those of containers."""
@@ -70,10 +68,8 @@ class Handover:
         answer = packets.answer(query, self._bridged if is_bridged else self._local)
         if answer is None:
             self._send_on(packets.sealed(query), interface, place)
-        elif is_bridged:
-            self._sender.send(answer, interface)
         else:
-            self._sender.deliver(answer, interface)
+            self._sender.send(answer, interface)
 
     def _send_on(self, query: bytes, interface: int, place: int) -> None:
         self.counts["handover-returned"] += 1

@@ -102,6 +102,7 @@ def test_names_whose_soa_the_program_would_get_wrong_are_doubtful() -> None:
     assert found.lost_zones == ("bookinfo",)  # the shortest
     assert found.is_doubtful("a.bookinfo")
     assert found.is_doubtful("reviews.bookinfo.svc.cluster.local")  # reviews.bookinfo for short
+    assert found.is_doubtful("a.bookinfo.vm.svc.cluster.local")  # a.bookinfo for short
     assert not found.is_doubtful("reviews.other.svc.cluster.local")
     assert found.is_doubtful_below("bookinfo")
     assert found.is_doubtful_below("x.bookinfo")
