@@ -23,6 +23,7 @@ from interceptor.capture.journal import NAME as JOURNAL_NAME
 from interceptor.capture.journal import Journal
 from interceptor.capture.plan import Facts, Place, Plan
 from interceptor.config import Config
+from interceptor.dns.frame import Settings as WorkerSettings
 from interceptor.errors import InterceptorError, Unsupported
 from interceptor.host import lock, probe, resolver
 from interceptor.mesh.answer import Answers
@@ -124,10 +125,26 @@ def choose(config: Config) -> Choice:
     return backend.choose(config.capture.backend, config.dns.backend, fact.support(), gaps)
 
 
+def open_journal(config: Config) -> Journal:
+    """The journal of this configuration's run directory."""
+    return Journal(config.agent.run_dir / JOURNAL_NAME)
+
+
 def open_backend(config: Config, choice: Choice) -> Joined:
     """The back end with its journal; nothing is touched yet."""
-    journal = Journal(config.agent.run_dir / JOURNAL_NAME)
-    return joined.build(choice, journal, ground.choose(config, choice))
+    return joined.build(choice, open_journal(config), ground.choose(config, choice))
+
+
+def worker_settings(config: Config, choice: Choice) -> WorkerSettings:
+    """What the DNS worker has to know: packets come by a netfilter queue, or by the programs."""
+    dns, is_kernel = config.dns, choice.dns == "ebpf"
+    return WorkerSettings(
+        queue=-1 if is_kernel else dns.queue,
+        queue_length=dns.queue_length,
+        tcp_port=dns.tcp_port,
+        mark=config.capture.mark,
+        maps=str(config.capture.bpf_dir) if is_kernel else "",
+    )
 
 
 def render(prepared: Prepared, *, as_json: bool) -> str:

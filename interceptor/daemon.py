@@ -16,7 +16,7 @@ from time import monotonic
 import structlog
 
 from interceptor import assembly, report
-from interceptor.capture import fact, plan
+from interceptor.capture import fact, plan, tenure
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Coverage, Guard
 from interceptor.capture.plan import Facts, Plan
@@ -25,7 +25,6 @@ from interceptor.debug import http
 from interceptor.debug.control import SOCKET_NAME
 from interceptor.debug.http import Listeners
 from interceptor.debug.log import open_log
-from interceptor.dns.frame import Settings as WorkerSettings
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
 from interceptor.host import confirmation, memory, notify, wait
@@ -50,7 +49,9 @@ class Daemon:
         self.config = config
         self.facts = facts
         self.choice = choice
-        self.guard = Guard(assembly.open_backend(config, choice))
+        backend = assembly.open_backend(config, choice)
+        self.guard = Guard(backend)
+        self.tenure = tenure.choose(config, backend.sites, backend.names)
         self.plane: Plane | None = None
         self.sidecar: Managed | None = None
         self.table: MeshTable = EMPTY
@@ -97,26 +98,29 @@ class Daemon:
     async def _start(self) -> None:
         """Everything that takes what the rules will send, then the rules."""
         config = self.config
+        if self.tenure is not None:
+            await asyncio.to_thread(self.tenure.open, assembly.open_journal(config))
         self._listeners = await http.serve(
             report.pages(self, self._confirm),
             config.agent.listen,
             config.agent.run_dir / SOCKET_NAME,
         )
         if config.dns.enabled:
-            dns = config.dns
-            settings = WorkerSettings(
-                dns.queue, dns.queue_length, dns.tcp_port, config.capture.mark
-            )
-            self.plane = Plane(settings, self._view, log.warning)
+            settings = assembly.worker_settings(config, self.choice)
+            wrap = self.tenure.wrap if self.tenure is not None else list
+            self.plane = Plane(settings, self._view, log.warning, wrap)
             await self.plane.open()
         if config.sidecar.mode == "managed":
             settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, self.facts)
-            self.sidecar = Managed(config, settings_of, self._on_sidecar)
+            join = tuple(self.tenure.wrap(())) if self.tenure is not None else ()
+            self.sidecar = Managed(config, settings_of, self._on_sidecar, join)
             await self.sidecar.open(self.table)
         elif config.sidecar.mode == "external" and config.capture.enabled:
             port = config.sidecar.outbound_port
             if not is_listening(port):
                 log.warning("no sidecar listens", port=port, captured="connections are refused")
+        if self.tenure is not None:
+            await asyncio.to_thread(self.tenure.register)
         await self.guard.install(self._plan())
         await self.guard.sweep()
         for line in self.choice.why:
@@ -133,6 +137,8 @@ class Daemon:
             asyncio.create_task(self._follow_resolver(), name="resolver"),
             asyncio.create_task(self._follow_links(), name="links"),
         ]
+        if self.tenure is not None:
+            watchers.append(asyncio.create_task(self.tenure.beat(), name="lease"))
         if confirm_s is not None:
             watchers.append(asyncio.create_task(self._await_confirmation(confirm_s)))
         stopped = asyncio.create_task(self.stopping.wait())
@@ -166,6 +172,8 @@ class Daemon:
             steps.append(self.plane.close())
         if self._listeners is not None:
             steps.append(self._listeners.close())
+        if self.tenure is not None:
+            steps.append(asyncio.to_thread(self.tenure.close, keep=keep))
         for step in steps:
             try:
                 await step
@@ -235,7 +243,9 @@ class Daemon:
 
     def _on_sidecar(self, state: State) -> None:
         log.info("sidecar", state=state.value)
-        if self.config.agent.on_sidecar_loss == "bypass" and self.guard.plan is not None:
+        by_rules = self.choice.tcp != "ebpf"  # whose programs see for themselves who listens
+        wanted = self.config.agent.on_sidecar_loss == "bypass"
+        if wanted and by_rules and self.guard.plan is not None:
             asyncio.get_running_loop().create_task(self._bypass(state is not State.LIVE))
 
     async def _bypass(self, away: bool) -> None:

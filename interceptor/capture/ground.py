@@ -38,12 +38,16 @@ def choose(config: Config, choice: Choice) -> Sites:
 
 
 def agent_path(config: Config, own: str) -> str:
-    """The cgroup of sidecar and DNS worker. ``own``: the daemon's, ``/`` or empty for the root."""
+    """The cgroup of sidecar and DNS worker. ``own``: the daemon's, ``/`` or empty for the root.
+
+    The daemon's, unless applications live there as well.
+    """
     if config.agent.cgroup:
         return config.agent.cgroup
-    if own.strip("/"):
+    captured, own = (f"/{path.strip('/')}".rstrip("/") for path in (config.capture.cgroup, own))
+    if own.startswith(f"{captured}/"):
         return own
-    return f"{config.capture.cgroup.rstrip('/')}/{AGENT}"
+    return f"{captured}/{AGENT}"
 
 
 @contextmanager

@@ -21,6 +21,9 @@ from interceptor.errors import InterceptorError
         ("", "/", "", "/interceptor"),
         ("", "/apps", "/", "/apps/interceptor"),
         ("", "/", "/system.slice/interceptor.service", "/system.slice/interceptor.service"),
+        ("", "/apps", "/apps", "/apps/interceptor"),
+        ("", "/apps/", "/apps/agent", "/apps/agent"),
+        ("", "/apps", "/system.slice/interceptor.service", "/apps/interceptor"),
         ("x/y", "/", "/system.slice/interceptor.service", "x/y"),
     ],
 )

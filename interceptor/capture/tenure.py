@@ -1,0 +1,67 @@
+"""What the daemon holds of the ebpf back end for as long as it lives: maps, lease, listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from interceptor.capture import ground
+from interceptor.capture.ebpfstep import Sites
+from interceptor.capture.journal import Journal
+from interceptor.capture.lease import Lease
+from interceptor.config import Config
+from interceptor.host import cgroup, listener
+from interceptor.host.bpfmap import BpfMap
+from interceptor.host.layout import Map, Way
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 1.0  # the lease is a few of these at least
+
+
+class Tenure:
+    """Open it before worker and sidecar start, and close it last of all."""
+
+    def __init__(self, config: Config, sites: Sites) -> None:
+        self._config = config
+        self.sites = sites
+        self._maps: dict[Map, BpfMap] = {}
+
+    def open(self, journal: Journal) -> None:
+        """Make pins, maps and the agent's cgroup where they are missing. Raises InterceptorError."""
+        self._maps = ground.prepare(self.sites, journal)
+
+    def wrap(self, argv: Sequence[str]) -> list[str]:
+        """A command that joins the agent's cgroup before its program begins."""
+        return cgroup.join_argv(self.sites.agent, argv)
+
+    def register(self) -> None:
+        """Show the programs who listens already. To be called before a plan is applied: what it
+        captured would be refused."""
+        sidecar, dns = self._config.sidecar, self._config.dns
+        ways = {sidecar.outbound_port: Way.OUTBOUND, sidecar.inbound_port: Way.INBOUND}
+        if dns.enabled:
+            ways[dns.tcp_port] = Way.DNS
+        listener.register(self._maps[Map.LISTENERS], ways)
+
+    async def beat(self) -> None:
+        """Renew the lease until cancelled."""
+        lease = Lease(self._maps)
+        pause_s = min(BEAT_S, self._config.agent.lease_s / 4)
+        while True:
+            lease.beat()
+            await asyncio.sleep(pause_s)
+
+    def close(self, *, keep: bool) -> None:
+        """Give the maps back; what is pinned stays. Without ``keep`` the cgroup goes."""
+        for each in self._maps.values():
+            each.close()
+        self._maps = {}
+        if not keep:
+            ground.dismiss(self.sites)
+
+
+def choose(config: Config, sites: Sites, names: Sequence[str]) -> Tenure | None:
+    """A tenure where ebpf is one of the back ends."""
+    return Tenure(config, sites) if "ebpf" in names else None
