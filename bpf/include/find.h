@@ -25,6 +25,7 @@
 #define INTERCEPTOR_FIND_H
 
 #include "name.h"
+#include "policy.h"
 #include "suffix.h"
 
 #define ABSENT 0
@@ -55,13 +56,16 @@ static INLINE int take_value(struct scratch *s, const __u8 *key, const void *val
 	return hash == *(const volatile __u64 *)value;
 }
 
-/* An element that is being replaced may be missed for an instant: it is looked for once more. */
+/*
+ * An element that is being replaced may be missed for an instant: it is looked for once more, if
+ * the worker was writing in the meantime. Most names are nobody's, and every look-up counts there.
+ */
 static INLINE struct name_value *probe(struct scratch *s, void *map, __u64 offset)
 {
 	const __u8 *key = PLACE(s, offset);
 	void *value = map_lookup(map, key);
 
-	if (!value)
+	if (!value && (AGAIN(s->writes) & 1 || state(STATE_WRITES) != AGAIN(s->writes)))
 		value = map_lookup(map, key);
 	AGAIN(s->key_at) = offset;
 	return value;
@@ -282,6 +286,7 @@ static INLINE int find(struct scratch *s, __u32 view, const struct locale *local
 	void *names = map_lookup(MAP(MAP_NAMES), &view), *wild = map_lookup(MAP(MAP_WILD), &view);
 	int found;
 
+	AGAIN(s->writes) = state(STATE_WRITES);
 	if (!names || !wild)
 		return ABSENT;
 	found = find_by_name(s, names, locale);

@@ -40,6 +40,7 @@
 #define STATE_WORKER_NS 3    /* the same of the worker that reads MAP_HANDOVER; 0: there is none */
 #define STATE_TRACE_NS 4     /* until then (CLOCK_MONOTONIC) somebody listens to MAP_EVENTS */
 #define STATE_HAS_VIEW 5     /* 0 until the first table is in: nothing is answered before */
+#define STATE_WRITES 6       /* odd while entries of the view in force are written; grows with it */
 #define STATE_SIZE 8
 
 #define WORKER_PATIENCE_NS 1500000000ull /* a worker silent for longer gets no query */

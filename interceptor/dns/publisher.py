@@ -15,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 
 from interceptor.dns import entry, view
 from interceptor.dns.entry import Touched
@@ -60,21 +60,36 @@ class Publisher:
         if not self._tables:
             return
         try:
-            for names in chunks(touched.names):
-                self._apply_names(directory, names)
-                if len(names) == CHUNK:
-                    await asyncio.sleep(0)
-            for addresses in chunks(touched.addresses):
-                self._apply_addresses(directory, addresses)
-                if len(addresses) == CHUNK:
-                    await asyncio.sleep(0)
-            self._apply_locale(directory)
+            with self._writing():
+                await self._follow(directory, touched)
         except OSError as error:
             if error.errno != errno.E2BIG:
                 raise
             return await self.load(directory)
         if not all(table.has_room for table in self._tables.values()):
             await self.load(directory)
+
+    async def _follow(self, directory: Directory, touched: Touched) -> None:
+        for names in chunks(touched.names):
+            self._apply_names(directory, names)
+            if len(names) == CHUNK:
+                await asyncio.sleep(0)
+        for addresses in chunks(touched.addresses):
+            self._apply_addresses(directory, addresses)
+            if len(addresses) == CHUNK:
+                await asyncio.sleep(0)
+        self._apply_locale(directory)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """While it lasts, and where it began or ended meanwhile, the program looks twice for
+        what it does not find: it may have missed an element that was being replaced."""
+        odd = view.state(self._maps, State.WRITES) | 1
+        view.set_state(self._maps, State.WRITES, odd)
+        try:
+            yield
+        finally:
+            view.set_state(self._maps, State.WRITES, odd + 1)
 
     def close(self) -> None:
         """Give back the inner maps; the kernel goes on with them."""

@@ -74,6 +74,7 @@ class State(enum.IntEnum):
     WORKER_NS = 3
     TRACE_NS = 4
     HAS_VIEW = 5
+    WRITES = 6
 
 
 STATE_SIZE = 8
