@@ -6,6 +6,7 @@ us: a new daemon adopts maps and links, and swaps programs while they run.
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,9 +22,11 @@ from interceptor.capture.plan import Place, Plan, Plane
 from interceptor.capture.program import Programs
 from interceptor.capture.step import Step
 from interceptor.errors import InterceptorError, Unsupported
-from interceptor.host import netlink, pin, tc
+from interceptor.host import bpf, listener, netlink, pin, tc
 from interceptor.host.bpfmap import BpfMap
-from interceptor.host.layout import LAYOUT, Map, Network
+from interceptor.host.layout import LAYOUT, Map, Network, Way
+
+log = logging.getLogger(__name__)
 
 
 class Ebpf:
@@ -104,6 +107,8 @@ class Ebpf:
         # Maps without a policy are new: programs that run already do so over others.
         anew = generations.digest == 0
         generations.install(placement.build(plan), self._digest_of(plan))
+        if anew:
+            self._register(plan)
         wanted, filters = attachment.links(plan), attachment.filters(plan)
         self._links.keep(wanted)
         with self._programs.over(self._maps) as loaded:
@@ -116,16 +121,31 @@ class Ebpf:
             if layout != LAYOUT:
                 pin.remove_version(self._sites.bpf_dir, layout)
 
+    def _register(self, plan: Plan) -> None:
+        """Whoever listens already, before the first connection is sent there."""
+        steering = plan.steering
+        ways = {
+            steering.outbound_port: Way.OUTBOUND,
+            steering.inbound_port: Way.INBOUND,
+            steering.dns_port: Way.DNS,
+        }
+        try:
+            listener.register(self._maps[Map.LISTENERS], ways)
+        except OSError as error:
+            log.warning("listeners could not be registered, until they start anew: %s", error)
+
     def _open(self) -> Generations:
-        """Maps of ours, opened once. Anew where somebody has unpinned them meanwhile."""
-        if self._generations is None or not self._is_pinned():
-            self.close()
+        """Maps of ours, opened once; those that somebody has unpinned meanwhile are pinned again,
+        for programs, worker and lease go on in them."""
+        if self._generations is None:
             self._maps = pin.open_maps(self._sites.bpf_dir)
             self._generations = Generations(self._maps)
+        for number, each in self._maps.items():
+            path = pin.map_path(self._sites.bpf_dir, number)
+            if not path.exists():
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                bpf.pin(each.fd, str(path))
         return self._generations
-
-    def _is_pinned(self) -> bool:
-        return all(pin.map_path(self._sites.bpf_dir, number).exists() for number in self._maps)
 
     def update(self, places: Iterable[Place]) -> None:
         """Exchange mesh addresses in the policy that is in force, one by one."""
@@ -139,11 +159,7 @@ class Ebpf:
             gone = [(Network.OUTBOUND, network) for network in old - new]
             fresh = [(Network.OUTBOUND, network) for network in new - old]
             with self._written():
-                generations = self._open()
-                if generations.digest:
-                    self._digest = (plan, generations.exchange(gone, fresh))
-                else:  # somebody has unpinned the maps that our programs are over
-                    self._install(plan)
+                self._digest = (plan, self._open().exchange(gone, fresh))
         self._plan = plan
 
     @contextmanager

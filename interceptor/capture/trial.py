@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,18 +68,21 @@ def _alike(cgroup2: bool, made: str, lacks: str) -> Found:
 
 
 def _refusals(loaded: Loaded, names: Iterable[str]) -> str:
-    """Which programs the kernel does not take."""
-    refused = []
-    for name in names:
+    """Which programs the kernel does not take. The verifier's work is done by all processors."""
+
+    def refusal(name: str) -> str:
         try:
             loaded(name)
         except KeyError:
-            refused.append(f"{name} (not in the bytecode)")
+            return f"{name} (not in the bytecode)"
         except VerifierError as error:
-            refused.append(f"{name} ({error.lines[-1] if error.lines else error.code})")
+            return f"{name} ({error.lines[-1] if error.lines else error.code})"
         except OSError as error:
-            refused.append(f"{name} ({error.strerror})")
-    return _sentence(refused)
+            return f"{name} ({error.strerror})"
+        return ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return _sentence([found for found in pool.map(refusal, names) if found])
 
 
 def _sentence(refused: Collection[str]) -> str:

@@ -35,7 +35,7 @@ from interceptor.errors import Unsupported
 from interceptor.host import bpf, bpflink, bpfmap, cgroup, command, netlink, pin, probe, tc
 from interceptor.host.bpf import AttachType, ProgramType
 from interceptor.host.bytecode import SOURCE, Bytecode, Program
-from interceptor.host.layout import SPECS, Listener, Map, Network
+from interceptor.host.layout import SPECS, Map, Network
 
 pytestmark = pytest.mark.root
 
@@ -392,33 +392,47 @@ def test_a_crash_between_two_writes_is_seen_and_mended(host: Host) -> None:
     assert host.vm.call(again.observe) == host.vm.call(again.expected, plan)
 
 
-def test_pins_that_somebody_removed_come_back_with_programs_over_the_new_maps(host: Host) -> None:
+def identities(host: Host) -> dict[str, int]:
+    """The kernel's numbers of the maps that are pinned."""
+    found = {}
+    for number in SPECS:
+        opened = pin.adopt_map(host.sites.bpf_dir, number)
+        assert opened is not None
+        found[number.name] = bpfmap.map_id(opened.fd)
+        opened.close()
+    return found
+
+
+def test_pins_that_somebody_removed_come_back_over_the_same_maps(host: Host) -> None:
     one, plan = host.backend(), host.plan()
     host.vm.call(one.apply, plan)
-    before = host.hooks()
-    command.run(["sh", "-c", f"rm -rf {host.sites.bpf_dir}/*"])
-    host.vm.call(one.apply, plan)
-    assert host.vm.call(one.observe) == host.vm.call(one.expected, plan)
-    after = host.hooks()
-    assert not {p for _, p in after.values()} & {p for _, p in before.values()}
+    before, programs = identities(host), host.hooks()
     command.run(["sh", "-c", f"rm -rf {host.sites.bpf_dir}/*"])
     host.vm.call(one.update, MESH[:1])
-    wanted = plan.exchange(MESH[:1])
-    assert host.vm.call(one.observe) == host.vm.call(one.expected, wanted)
-    assert not {p for _, p in host.hooks().values()} & {p for _, p in after.values()}
+    host.vm.call(one.apply, plan.exchange(MESH[:1]))
+    assert identities(host) == before
+    assert host.vm.call(one.observe) == host.vm.call(one.expected, plan.exchange(MESH[:1]))
+    filters = {name: each for name, each in programs.items() if name not in LINKS}
+    assert filters.items() <= host.hooks().items()
+
+
+def test_after_a_crash_without_pins_programs_are_loaded_over_new_maps(host: Host) -> None:
+    plan = host.plan()
+    host.vm.call(host.backend().apply, plan)
+    before = host.hooks()
+    command.run(["sh", "-c", f"rm -rf {host.sites.bpf_dir}/*"])
+    again = host.backend()
+    host.vm.call(again.apply, plan)
+    assert host.vm.call(again.observe) == host.vm.call(again.expected, plan)
+    assert not {p for _, p in host.hooks().values()} & {p for _, p in before.values()}
 
 
 def test_no_connection_escapes_while_plans_addresses_and_programs_change(host: Host) -> None:
     plans = [host.plan(), host.plan(capture={"outbound": {"cidrs": "*"}})]
     routes = Part(Routes(host.journal), lambda p: route.aliased(p, with_vips=False))
     joined = Joined("ebpf", [routes, Part(host.backend(), lambda p: p)], host.sites)
-    host.vm.call(joined.apply, plans[0])
     listener = host.vm.call(socket.create_server, ("127.0.0.1", 15001), backlog=128)
-    maps = pin.adopt_map(host.sites.bpf_dir, Map.LISTENERS)
-    assert maps is not None
-    key = int(Listener.OUTBOUND4).to_bytes(4, sys.byteorder)
-    maps.update(key, listener.fileno().to_bytes(4, sys.byteorder))
-    maps.close()
+    host.vm.call(joined.apply, plans[0])
     ended, closed = threading.Event(), threading.Event()
 
     def serve() -> None:
