@@ -7,6 +7,7 @@ each call is made in a thread, one at a time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections import Counter
@@ -25,6 +26,7 @@ from interceptor.mesh.table import Difference
 log = logging.getLogger(__name__)
 
 LOOK_S = 2.0  # between two looks where nobody tells of changes
+UNTOLD_S = 10.0  # the same where most changes are told, and some are not
 SETTLE_S = 0.2  # a firewall that reloads makes many changes at once
 BACK_OFF_S = (0.0, 0.0, 0.0, 5.0, 30.0)  # before each further repair of a fight; the last stays
 CALM_S = 60.0  # without a repair so long, the next is the first again
@@ -98,7 +100,8 @@ class Guard:
         words than ours; None where they agree, as they mostly do."""
         assert self.plan is not None
         observed = await asyncio.to_thread(self.backend.observe)
-        self._seen = None if observed == self.backend.expected(self.plan) else observed
+        expected = await asyncio.to_thread(self.backend.expected, self.plan)
+        self._seen = None if observed == expected else observed
 
     async def sweep(self) -> None:
         """Remove what other back ends have here, once ours is in: no moment without capture."""
@@ -139,13 +142,20 @@ class Guard:
         try:
             await self.check()  # what happened before anybody listened
             while True:
-                await wait.readable(descriptor)
-                await asyncio.sleep(SETTLE_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._untold_s):
+                        await wait.readable(descriptor)
+                        await asyncio.sleep(SETTLE_S)
                 netlink.drain(descriptor)
                 if await self.check():
                     netlink.drain(descriptor)  # our own changes are no news
         finally:
             os.close(descriptor)
+
+    @property
+    def _untold_s(self) -> float | None:
+        """How often to look although nothing was told: of links of programs nobody tells."""
+        return UNTOLD_S if "ebpf" in self.backend.names else None
 
     async def check(self) -> bool:
         """Look whether everything is in its place, and put it back. Whether it was not."""
@@ -160,7 +170,7 @@ class Guard:
             if self.plan is None:
                 return False
             observed = await asyncio.to_thread(self.backend.observe)
-            wanted = self._seen or self.backend.expected(self.plan)
+            wanted = self._seen or await asyncio.to_thread(self.backend.expected, self.plan)
             self.drift = observed != wanted
             return self.drift
 
