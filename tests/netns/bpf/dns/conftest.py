@@ -174,6 +174,11 @@ def publish() -> Callable[..., Publisher]:
 
 
 @pytest.fixture
+def query_frame() -> Callable[..., bytes]:
+    return query_packet
+
+
+@pytest.fixture
 def dns(kernel: Any) -> Iterator[DnsProgram]:
     made = DnsProgram(kernel)
     yield made
@@ -184,7 +189,9 @@ def dns(kernel: Any) -> Iterator[DnsProgram]:
 def check(dns: DnsProgram) -> Callable[..., str]:
     """Asks the program and the reference, and gives the verdict on which they agree."""
 
-    def agree(answers: Answers, message: bytes, family: int = 4, program: str = "dns_egress") -> str:
+    def agree(
+        answers: Answers, message: bytes, family: int = 4, program: str = "dns_egress"
+    ) -> str:
         verdict, replies = expected(answers, message)
         fate = dns.ask(message, family, program)
         assert fate.verdict == verdict, message

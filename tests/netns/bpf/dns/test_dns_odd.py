@@ -132,9 +132,13 @@ def test_mutations_are_answered_if_and_only_if_the_worker_would(
     seen = set()
     names = [HOST, HOST, LONG, "reviews.bookinfo", "1.2.3.4.5.6.7.8.9", "x.example.com"]
     for turn in range(3000):
-        record = DNSRecord.question(chance.choice(names), chance.choice(["A", "AAAA", "TXT", "ANY"]))
+        record = DNSRecord.question(
+            chance.choice(names), chance.choice(["A", "AAAA", "TXT", "ANY"])
+        )
         if turn % 2:
-            options = [EDNSOption(10, bytes(chance.randrange(9))) for _ in range(chance.randrange(3))]
+            options = [
+                EDNSOption(10, bytes(chance.randrange(9))) for _ in range(chance.randrange(3))
+            ]
             record.add_ar(EDNS0(udp_len=1232, opts=options))
         message = bytearray(record.pack())
         for _ in range(chance.randrange(3)):
@@ -159,7 +163,9 @@ def test_names_of_every_length_are_read_right(
     name = ".".join(["x"] * labels)
     longer = ("x" * 63 + ".") * (labels // 32) + "y" * (labels % 63 + 1)
     where = (ip_address("10.0.0.1"),)
-    answers = Answers.build([Host(n, "x", Kind.SERVICE, where) for n in (name, longer)], Locale("vm"))
+    answers = Answers.build(
+        [Host(n, "x", Kind.SERVICE, where) for n in (name, longer)], Locale("vm")
+    )
     dns.publish(answers)
     for each in (name, longer):
         verdict = check(answers, bytes(DNSRecord.question(each, "A").pack()))
@@ -215,7 +221,5 @@ def test_padding_of_short_frames_is_no_part_of_the_message(dns: Any) -> None:
 
 def test_all_rotations_of_an_answer_are_given(dns: Any, answers: Answers) -> None:
     dns.publish(answers)
-    firsts = {
-        str(DNSRecord.parse(dns.ask(HEAD + NAME + A_IN).message).a.rdata) for _ in range(60)
-    }
+    firsts = {str(DNSRecord.parse(dns.ask(HEAD + NAME + A_IN).message).a.rdata) for _ in range(60)}
     assert firsts == {"10.0.0.1", "10.0.0.2"}

@@ -120,9 +120,7 @@ LABELS = st.sampled_from(
 FRONT = st.sampled_from(("",) * 12 + ("_tcp.", "_x._tcp.", "_x._udp.", "_y.", "_tcp._udp."))
 NAMES = st.lists(LABELS, min_size=1, max_size=6).map(".".join)
 COUNTS = st.sampled_from((0, 1, 1, 2, 8, 9))
-ADDRESSES = st.tuples(COUNTS, COUNTS).map(
-    lambda counts: (*V4[: counts[0]], *V6[: counts[1]])
-)
+ADDRESSES = st.tuples(COUNTS, COUNTS).map(lambda counts: (*V4[: counts[0]], *V6[: counts[1]]))
 ENDS = st.sampled_from(
     ("", "", ".svc", ".vm", ".vm.svc", ".svc.cluster.local", ".vm.svc.cluster.local", ".svc.local")
 )
