@@ -55,13 +55,17 @@ class Kernel:
         """Take what is handed over, and say that we do, until cancelled."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.handover.fd, self.handover.take)
+        signed_ns = 0
         try:
             while True:
-                self._sign(clock_gettime_ns(CLOCK_MONOTONIC))
+                signed_ns = clock_gettime_ns(CLOCK_MONOTONIC)
+                view.set_state(self.maps, State.WORKER_NS, signed_ns)
                 await asyncio.sleep(SIGN_S)
         finally:
-            self._sign(0)
-            self.handover.take()
+            # A successor may have signed since.
+            if view.state(self.maps, State.WORKER_NS) == signed_ns:
+                view.set_state(self.maps, State.WORKER_NS, 0)
+                self.handover.take()
             loop.remove_reader(self.handover.fd)
 
     def close(self) -> None:
@@ -88,9 +92,6 @@ class Kernel:
         events["published-changes"] = self.publisher.writes
         events["kept-from-kernel"] = len(self.publisher.problems)
         return events
-
-    def _sign(self, now_ns: int) -> None:
-        view.set_state(self.maps, State.WORKER_NS, now_ns)
 
 
 def _open(folder: Path, stack: ExitStack) -> Mapping[Map, BpfMap]:

@@ -40,6 +40,10 @@ class RingBuffer:
         A record's room is given back before it is handed out: none is met twice.
         """
         position = self._position[0]
+        if not 0 <= self._end[0] - position <= self._mask + 1:
+            # Two readers at once (a stopped one went on) have put it where no record is: the
+            # kernel would find no room for another, ever.
+            self._position[0] = position = self._end[0]
         while position < self._end[0]:
             at = position & self._mask
             length = self._lengths[at // 4]

@@ -140,3 +140,17 @@ def test_a_second_reader_goes_on_where_the_first_ended(events: BpfMap, submit: W
     second = RingBuffer(events)
     assert [seen(record)[1] for record in second.read()] == [61]
     second.close()
+
+
+@pytest.mark.parametrize("astray", [1008, -SIZE - 8])
+def test_a_reader_that_another_has_led_astray_finds_back(
+    reader: RingBuffer, submit: Writer, astray: int
+) -> None:
+    for number in range(60, 70):
+        assert submit.write(number)
+        list(reader.read())
+    reader._position[0] = reader._end[0] + astray
+    assert not submit.write(70)
+    assert list(reader.read()) == []
+    assert submit.write(71)
+    assert [seen(record)[1] for record in reader.read()] == [71]

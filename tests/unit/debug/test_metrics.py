@@ -34,6 +34,19 @@ def test_istios_names_are_aliases() -> None:
     assert found["istio_agent_dns_upstream_request_duration_seconds_count"] == 0
 
 
+def test_whatever_leaves_a_query_alone_counts_as_left_to_its_server() -> None:
+    untouched = ("pass", "odd", "odd-short", "long", "exempt", "no-worker", "lease", "no-view")
+    found = samples(
+        Snapshot(
+            queries={
+                **{("ebpf", result, "A"): 1 for result in untouched},
+                **{("ebpf", result, "A"): 100 for result in ("answer", "nodata", "error")},
+            }
+        )
+    )
+    assert found["istio_agent_dns_upstream_requests_total"] == len(untouched)
+
+
 def test_the_answer_time_is_a_histogram() -> None:
     now = Snapshot(answer_buckets=((0.001, 4), (float("inf"), 5)), answer_sum_s=0.5)
     found = samples(now)
