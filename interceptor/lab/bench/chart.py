@@ -21,7 +21,8 @@ LABEL, BAR = 190, 270  # its columns; the value stands behind
 LINE, HEAD, GAP = 22, 40, 18
 FAR = 4  # times the median of the bars
 COLUMNS = 2
-OURS, THEIRS, INK, FAINT = "#1f77b4", "#b0b4ba", "#222222", "#666666"
+OURS = dict(zip(BACKENDS, ("#1f77b4", "#7fb2d9", "#7fb2d9"), strict=True))
+THEIRS, INK, FAINT = "#b0b4ba", "#222222", "#666666"
 FONT = "font-family='sans-serif' font-size='12'"
 
 
@@ -51,7 +52,7 @@ def build_panel(chart: Chart, rounds: Rounds) -> Panel:
 
 def render(panels: Sequence[Panel], caption: str) -> str:
     """The whole picture: panels in two columns, the machine below."""
-    heights = [0] * COLUMNS
+    heights = [GAP // 2] * COLUMNS
     pieces: list[str] = []
     for panel in panels:
         if not panel.bars:
@@ -80,7 +81,7 @@ def render_panel(panel: Panel) -> str:
     ]
     for number, (variant, one) in enumerate(panel.bars):
         top = HEAD + LINE * number
-        colour = OURS if variant.startswith(BACKENDS) else THEIRS
+        colour = next((OURS[each] for each in BACKENDS if variant.startswith(each)), THEIRS)
         median, least, most = (
             BAR * min(value / panel.end, 1) for value in (one.median, one.least, one.most)
         )
