@@ -85,7 +85,7 @@ def open_log(level: str, setting: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for chatty in ("asyncio", "aiohttp.access", "grpc"):
+    for chatty in ("asyncio", "aiohttp.access", "grpc", "pyroute2"):
         logging.getLogger(chatty).setLevel("WARNING")
     structlog.configure(
         processors=[

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import enum
-import struct
 from dataclasses import dataclass
 
 from interceptor.host import netlink
-
-RTM_GETLINK = 18  # linux/rtnetlink.h
-IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
-IFLA_IFNAME, IFLA_MASTER, IFLA_LINKINFO = 3, 10, 18
-IFLA_INFO_KIND, IFLA_INFO_SLAVE_KIND = 1, 4
+from interceptor.host.netlink import Message, number, text
 
 
 class Hardware(enum.IntEnum):
@@ -58,26 +53,19 @@ class Link:
 
 def observe() -> tuple[Link, ...]:
     """The devices of this network namespace, by index."""
-    found = netlink.request(RTM_GETLINK, netlink.NLM_F_DUMP, IFINFO.pack(0, 0, 0, 0, 0))
-    return tuple(sorted((parse(message) for message in found), key=lambda link: link.index))
+    with netlink.open_route() as route:
+        found = [parse(message) for message in route.links()]
+    return tuple(sorted(found, key=lambda link: link.index))
 
 
-def parse(message: bytes) -> Link:
-    """Read RTM_NEWLINK, without its header."""
-    _, hardware, index, flags, _ = IFINFO.unpack_from(message)
-    attributes = netlink.parse_attributes(message[IFINFO.size :])
-    info = netlink.parse_attributes(attributes.get(IFLA_LINKINFO, b""))
-    master = attributes.get(IFLA_MASTER)
+def parse(message: Message) -> Link:
+    """Read RTM_NEWLINK."""
     return Link(
-        index,
-        _text(attributes.get(IFLA_IFNAME)),
-        hardware,
-        flags,
-        _text(info.get(IFLA_INFO_KIND)),
-        struct.unpack("=I", master)[0] if master else 0,
-        _text(info.get(IFLA_INFO_SLAVE_KIND)),
+        index=message["index"],
+        name=text(message, "ifname"),
+        hardware=message["ifi_type"],
+        flags=message["flags"],
+        kind=text(message, "linkinfo", "kind"),
+        master=number(message, "master"),
+        master_kind=text(message, "linkinfo", "slave_kind"),
     )
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").rstrip(b"\0").decode(errors="replace")

@@ -16,23 +16,14 @@ import enum
 import errno
 import os
 import socket
-import struct
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from interceptor.host import netlink
+from interceptor.host.netlink import Message, Route, number, text
 from interceptor.host.pin import CLSACT
 
-RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38  # linux/rtnetlink.h
-RTM_NEWTFILTER, RTM_DELTFILTER, RTM_GETTFILTER = 44, 45, 46
-TCMSG = struct.Struct("=BxxxiIII")  # struct tcmsg: family, index, handle, parent, info
-TCA_KIND, TCA_OPTIONS, TCA_CHAIN = 1, 2, 11
-TCA_BPF_FD, TCA_BPF_NAME, TCA_BPF_FLAGS, TCA_BPF_TAG, TCA_BPF_ID = 6, 7, 8, 10, 11
-TCA_BPF_FLAG_ACT_DIRECT = 1  # linux/pkt_cls.h
-TC_H_CLSACT = 0xFFFFFFF1
-CLSACT_HANDLE = 0xFFFF0000
 ETH_P_ALL_BE = socket.htons(0x3)  # linux/if_ether.h
 _GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)  # filter, device, qdisc
 
@@ -80,20 +71,22 @@ def attach(folder: Path, index: int, hook: Hook, program: str, descriptor: int) 
     one or the new. ``folder``: where the pins are. Raises OSError (ENODEV: the device is gone).
     """
     ensure_clsact(folder, index)
-    there = filters(index, hook)
-    own = [each for each in there if each.ours]
-    priority = own[0].priority if own else choose_priority(there)
-    flags = netlink.NLM_F_CREATE | (0 if own else netlink.NLM_F_EXCL)
-    options = netlink.nested(
-        TCA_OPTIONS,
-        netlink.attribute(TCA_BPF_FD, struct.pack("=I", descriptor)),
-        netlink.attribute(TCA_BPF_NAME, f"{NAME_PREFIX}{program}".encode() + b"\0"),
-        netlink.attribute(TCA_BPF_FLAGS, struct.pack("=I", TCA_BPF_FLAG_ACT_DIRECT)),
-    )
-    head = TCMSG.pack(0, index, HANDLE, hook, priority << 16 | ETH_P_ALL_BE)
-    body = head + netlink.attribute(TCA_KIND, b"bpf\0") + options
-    netlink.request(RTM_NEWTFILTER, flags, body)
-    return next(each for each in filters(index, hook) if each.ours)
+    with netlink.open_route() as route:
+        there = _filters(route, index, hook)
+        own = [each for each in there if each.ours]
+        priority = own[0].priority if own else choose_priority(there)
+        route.tc(
+            "replace-filter" if own else "add-filter",
+            "bpf",
+            index,
+            parent=hook,
+            info=priority << 16 | ETH_P_ALL_BE,
+            handle=HANDLE,
+            fd=descriptor,
+            name=f"{NAME_PREFIX}{program}",
+            direct_action=True,
+        )
+        return next(each for each in _filters(route, index, hook) if each.ours)
 
 
 def choose_priority(there: list[Filter]) -> int:
@@ -108,9 +101,13 @@ def choose_priority(there: list[Filter]) -> int:
 
 def filters(index: int, hook: Hook) -> list[Filter]:
     """Everybody's filters at one place, of each chain in the order in which they run."""
-    head = TCMSG.pack(0, index, 0, hook, 0)
+    with netlink.open_route() as route:
+        return _filters(route, index, hook)
+
+
+def _filters(route: Route, index: int, hook: Hook) -> list[Filter]:
     try:
-        messages = netlink.request(RTM_GETTFILTER, netlink.NLM_F_DUMP, head)
+        messages = route.filters(index, hook)
     except OSError as error:
         if error.errno not in _GONE:
             raise
@@ -119,83 +116,79 @@ def filters(index: int, hook: Hook) -> list[Filter]:
     return [each for each in found if each is not None]
 
 
-def parse(message: bytes) -> Filter | None:
-    """Read RTM_NEWTFILTER without its header; None for what heads a list of filters."""
-    _, index, handle, parent, info = TCMSG.unpack_from(message)
-    attributes = netlink.parse_attributes(message[TCMSG.size :])
-    if handle == 0 or parent not in (Hook.INGRESS, Hook.EGRESS):
+def parse(message: Message) -> Filter | None:
+    """Read RTM_NEWTFILTER; None for what heads a list of filters."""
+    if message["handle"] == 0 or message["parent"] not in (Hook.INGRESS, Hook.EGRESS):
         return None
-    options = netlink.parse_attributes(attributes.get(TCA_OPTIONS, b""))
-    kind = _text(attributes.get(TCA_KIND))
-    bpf = options if kind == "bpf" else {}
+    kind = text(message, "kind")
+    bpf = kind == "bpf"
     return Filter(
-        index=index,
-        hook=Hook(parent),
-        priority=info >> 16,
-        handle=handle,
+        index=message["index"],
+        hook=Hook(message["parent"]),
+        priority=message["info"] >> 16,
+        handle=message["handle"],
         kind=kind,
-        protocol_be=info & 0xFFFF,
-        chain=_number(attributes.get(TCA_CHAIN)),
-        name=_text(bpf.get(TCA_BPF_NAME)),
-        program_id=_number(bpf.get(TCA_BPF_ID)),
-        tag=bpf.get(TCA_BPF_TAG, b"").hex(),
+        protocol_be=message["info"] & 0xFFFF,
+        chain=number(message, "chain"),
+        name=text(message, "options", "name") if bpf else "",
+        program_id=number(message, "options", "id") if bpf else 0,
+        tag=text(message, "options", "tag").replace(":", "") if bpf else "",
     )
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").rstrip(b"\0").decode(errors="replace")
-
-
-def _number(value: bytes | None) -> int:
-    return int.from_bytes(value or b"", sys.byteorder)
 
 
 def ours() -> list[Filter]:
     """Every filter of ours in this network namespace."""
-    places = ((index, hook) for index in sorted(clsacts()) for hook in Hook)
-    return [each for index, hook in places for each in filters(index, hook) if each.ours]
+    with netlink.open_route() as route:
+        places = [(index, hook) for index in sorted(_clsacts(route)) for hook in Hook]
+        found = [each for index, hook in places for each in _filters(route, index, hook)]
+    return [each for each in found if each.ours]
 
 
 def detach(filter: Filter) -> bool:
     """Remove one filter of ours; False where it was gone. The qdisc stays: see `release`."""
     assert filter.ours
     info = filter.priority << 16 | filter.protocol_be
-    head = TCMSG.pack(0, filter.index, filter.handle, filter.hook, info)
-    try:
-        netlink.request(RTM_DELTFILTER, 0, head + netlink.attribute(TCA_KIND, b"bpf\0"))
-    except OSError as error:
-        if error.errno not in _GONE:
-            raise
-        return False
+    with netlink.open_route() as route:
+        try:
+            route.tc(
+                "del-filter",
+                "bpf",
+                filter.index,
+                parent=filter.hook,
+                info=info,
+                handle=filter.handle,
+            )
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            return False
     return True
 
 
 def clsacts() -> frozenset[int]:
     """The indices of the devices that have a clsact qdisc, whosever it is."""
-    messages = netlink.request(RTM_GETQDISC, netlink.NLM_F_DUMP, TCMSG.pack(0, 0, 0, 0, 0))
-    found = set()
-    for message in messages:
-        _, index, _, _, _ = TCMSG.unpack_from(message)
-        if _text(netlink.parse_attributes(message[TCMSG.size :]).get(TCA_KIND)) == CLSACT:
-            found.add(index)
-    return frozenset(found)
+    with netlink.open_route() as route:
+        return _clsacts(route)
+
+
+def _clsacts(route: Route) -> frozenset[int]:
+    return frozenset(each["index"] for each in route.qdiscs() if text(each, "kind") == CLSACT)
 
 
 def ensure_clsact(folder: Path, index: int) -> bool:
     """Give a device its clsact qdisc. Whether we made it: then it is marked as ours first."""
-    if index in clsacts():
-        return False
-    place = marker(folder, index)
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    head = TCMSG.pack(0, index, CLSACT_HANDLE, TC_H_CLSACT, 0)
-    body = head + netlink.attribute(TCA_KIND, f"{CLSACT}\0".encode())
-    try:
-        netlink.request(RTM_NEWQDISC, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL, body)
-    except OSError as error:
-        place.rmdir()
-        if isinstance(error, FileExistsError):  # another was faster
+    with netlink.open_route() as route:
+        if index in _clsacts(route):
             return False
-        raise
+        place = marker(folder, index)
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            route.tc("add", CLSACT, index)
+        except OSError as error:
+            place.rmdir()
+            if isinstance(error, FileExistsError):  # another was faster
+                return False
+            raise
     return True
 
 
@@ -219,10 +212,12 @@ def _namespace() -> int:
 def release(folder: Path, index: int) -> bool:
     """Remove a device's clsact if we made it and nobody has a filter on it. Whether it is gone."""
     place = marker(folder, index)
-    if not place.exists() or any(filters(index, hook) for hook in Hook):
+    if not place.exists():
         return False
-    head = TCMSG.pack(0, index, CLSACT_HANDLE, TC_H_CLSACT, 0)
-    with suppress(OSError):  # gone with its device
-        netlink.request(RTM_DELQDISC, 0, head)
+    with netlink.open_route() as route:
+        if any(_filters(route, index, hook) for hook in Hook):
+            return False
+        with suppress(OSError):  # gone with its device
+            route.tc("del", CLSACT, index)
     place.rmdir()
     return True

@@ -205,3 +205,17 @@ def test_the_same_index_in_another_namespace_is_not_marked(
     other = namespaces("tc2")
     assert other.call(tc.marked, folder) == []
     assert not other.call(tc.release, folder, index)
+
+
+def test_a_foreign_filter_may_have_any_bytes_for_a_name(
+    folder: Path, programs: tuple[int, int], space: Any, index: int
+) -> None:
+    bpf.pin(programs[1], str(folder / "theirs"))
+    script = (
+        f"cd {folder}; mv theirs theirs\udcff; tc qdisc add dev v0 clsact; tc filter add dev v0"
+    )
+    space.sh(f"{script} egress prio 1 handle 1 bpf da object-pinned $PWD/theirs\udcff")
+    theirs = space.call(tc.filters, index, Hook.EGRESS)
+    assert [each.name[:7] for each in theirs] == ["theirs\N{REPLACEMENT CHARACTER}"]
+    attached = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    assert space.call(tc.ours) == [attached]

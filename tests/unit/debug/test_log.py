@@ -56,3 +56,13 @@ def test_the_journal_gets_priorities_and_no_time(
     log.open_log("info", "auto")
     structlog.get_logger("a").error("table rejected", file="a.yaml")
     assert capsys.readouterr().err == '<3>level=error event="table rejected" file=a.yaml\n'
+
+
+def test_what_libraries_say_of_every_message_is_not_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log.open_log("debug", "json")
+    logging.getLogger("pyroute2.netlink.core").debug("message %s", {"index": 1})
+    logging.getLogger("interceptor.host.command").debug("+ ip route")
+    told = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["+ ip route"]
