@@ -18,6 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,7 @@ listen-address={SERVER4},127.0.0.53
 host-record=www.other.test,192.0.2.1
 host-record=ghost.test,192.0.2.66
 host-record=reviews.bookinfo.corp.test,192.0.2.99
+host-record=reviews.bookinfo,192.0.2.98
 local-ttl=7
 """
 
@@ -410,3 +412,77 @@ def test_a_worker_without_its_maps_says_what_is_missing(
 
     world.call(start())
     assert "state: no such map" in capfd.readouterr().err
+
+
+class Asking:
+    """A client that asks for one name as fast as it is answered, and keeps what it is told."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.answers: dict[bytes, int] = {}
+        self.lost = 0
+        self._stop, self._ended = threading.Event(), threading.Event()
+        labels = b"".join(bytes((len(part),)) + part for part in name.encode().split(b"."))
+        self._query = bytes.fromhex("01000001000000000000") + labels
+        self._query += bytes.fromhex("0000010001")
+        world.vm.thread(self._run)
+
+    def _run(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(1)
+            client.connect((SERVER4, 53))
+            number = 0
+            while not self._stop.is_set():
+                number = (number + 1) & 0xFFFF
+                client.send(number.to_bytes(2, "big") + self._query)
+                try:
+                    answer = client.recv(2000)[-4:]
+                except TimeoutError:
+                    self.lost += 1
+                    continue
+                self.answers[answer] = self.answers.get(answer, 0) + 1
+        self._ended.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        assert self._ended.wait(5)
+
+
+def test_no_query_is_lost_or_answered_by_others_while_everything_changes(
+    world: World, plane: Plane
+) -> None:
+    ours = ip_address("10.0.0.1").packed
+    kernels, workers = (
+        Asking(world, "reviews.bookinfo"),
+        Asking(world, "reviews.bookinfo.corp.test"),
+    )
+    others = {f"h{n}.test": host_of(n) for n in range(3000)}
+    try:
+        world.hosts |= others
+        for _ in range(4):
+            world.call(plane.load())
+        for n in range(200):
+            world.call(plane.send(Difference((host_of(n % 20, n),))))
+        workers.stop()
+        for _ in range(3):
+            former, number = plane.pid, world.state(State.VIEW)
+            assert former is not None
+            os.kill(former, signal.SIGKILL)
+            wait(partial(is_replaced, world, plane, former, number))
+    finally:
+        kernels.stop()
+        workers.stop()
+        for name in others:
+            del world.hosts[name]
+    for asking in (kernels, workers):
+        assert (asking.answers.keys(), asking.lost) == ({ours}, 0)
+        assert asking.answers[ours] > 500
+
+
+def is_replaced(world: World, plane: Plane, former: int, number: int) -> bool:
+    """Whether another worker than ``former`` has loaded its table into the other view."""
+    return world.state(State.VIEW) != number and plane.is_alive and plane.pid != former
+
+
+def host_of(number: int, shift: int = 0) -> Host:
+    addresses = (ip_address("10.128.0.0") + number + (shift << 10),)
+    return Host(f"h{number}.test", "x", Kind.SERVICE_ENTRY, addresses)

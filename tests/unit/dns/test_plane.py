@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from dnslib import DNSRecord
@@ -180,3 +181,33 @@ def test_buckets_are_cumulative_and_stand_for_all_packets() -> None:
     assert [count for _, count in counters.buckets[:3]] == [16, 48, 48]
     assert counters.buckets[-1] == (float("inf"), 48)
     assert counters.sum_s == 8.0
+
+
+def test_what_the_kernel_has_counted_outlives_workers_and_counts_once() -> None:
+    bench = Bench()
+    label = ("ebpf", "answer", "A")
+    none = (0,) * 9
+    former = planes.Beat(samples=none, queries={("tcp", "pass", "A"): 1}, standing={label: 5})
+    bench.plane._past = planes._sum(bench.plane._past, former)
+    assert bench.plane.counters.queries == {("tcp", "pass", "A"): 1, label: 5}
+    bench.plane._beat = planes.Beat(samples=none, standing={label: 7})
+    assert bench.plane.counters.queries == {("tcp", "pass", "A"): 1, label: 7}
+
+
+def test_a_worker_is_started_by_the_command_that_is_made_of_its_own() -> None:
+    async def work() -> None:
+        bench = Bench()
+        marked = Plane(
+            Settings(-1, 1, bench.port, 0),
+            lambda: (Locale(), ()),
+            bench.log.append,
+            lambda argv: ["env", "WRAPPED=1", *argv],
+        )
+        await marked.open()
+        try:
+            environment = Path(f"/proc/{marked.pid}/environ").read_bytes()
+            assert b"WRAPPED=1" in environment.split(b"\0")
+        finally:
+            await marked.close()
+
+    asyncio.run(work())
