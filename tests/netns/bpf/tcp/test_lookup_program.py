@@ -123,6 +123,14 @@ def test_calls_of_this_host_itself_are_not_inbound(on, vm) -> None:
         assert on.vm.call(dial, vm, 8080, loopback) == SILENT
 
 
+def test_what_has_been_through_inbound_does_not_go_there_again(on, vm) -> None:
+    """The sidecar's call of the application, which it binds to its passthrough address."""
+    on.policy(ALL)
+    on.vm.sh("ip -6 addr add ::6/128 dev lo nodad")
+    with application(on, vm, 8080):
+        assert on.vm.call(dial, vm, 8080, "::6" if ":" in vm else "127.0.0.6") == SILENT
+
+
 def test_what_is_not_addressed_to_this_host_is_not_inbound(on, vm) -> None:
     """An address that is local but not one of those that the plan calls our own."""
     on.policy(ALL)
