@@ -204,14 +204,15 @@ def case_kept(stage: Stage) -> None:
 def long_names(stage: Stage) -> None:
     assert len(message.name(LONG)) == 250
     for kind, address in ((message.A, "192.0.2.95"), (message.AAAA, "2001:db8::95")):
-        assert all(reply.addresses == [address] for reply in asked(stage, LONG, kind))
+        for reply in asked(stage, LONG, kind):
+            assert reply.addresses == [address], f"got {reply.addresses}"
 
 
 def long_wildcards(stage: Stage) -> None:
     text = ".".join(["w" * 60] * 3) + ".wild.example"
     for reply in asked(stage, text):
+        assert reply.addresses == ["192.0.2.90"], f"got {reply.addresses}"
         assert [record.name for record in reply.answers] == [text]
-        assert reply.addresses == ["192.0.2.90"]
 
 
 def wildcards(stage: Stage) -> None:

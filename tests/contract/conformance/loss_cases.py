@@ -11,7 +11,7 @@ from tests.contract.conformance import traffic
 from tests.contract.conformance.case import Case, Group
 from tests.contract.conformance.stage import Stage
 from tests.contract.conformance.traffic import IPPROTO_MPTCP, Dial
-from tests.contract.conformance.world import ENDPOINT, ONE, POD, SERVERS, VIPS, VM
+from tests.contract.conformance.world import ENDPOINT, ONE, POD, SERVERS, VIPS, VM, WWW
 
 SOON_S = 1.0  # well below the first retransmission of a SYN, and Envoy's own patience
 
@@ -86,6 +86,20 @@ def survives(stage: Stage) -> None:
         assert stage.dial(vip).way == "sidecar"
 
 
+def answers(stage: Stage) -> None:
+    """While there is no agent at all, until it is back."""
+    agent = stage.running()
+    agent.kill()
+    try:
+        for number, server in enumerate(SERVERS):
+            assert stage.addresses(server, "www.corp.example") == [WWW[number]]
+        for number, server in enumerate(SERVERS):
+            found = stage.addresses(server, ONE)
+            assert found == [VIPS[ONE][number]], f"got {found}"
+    finally:
+        agent.start()
+
+
 def older(stage: Stage) -> None:
     agent = stage.running()
     agent.stop()
@@ -104,5 +118,6 @@ CASES = (
     Case("sidecar dies, reject: refused until it is back", Group.LOSS, lost_reject),
     Case("sidecar dies, bypass: direct until it is back", Group.LOSS, lost_bypass, "bypass"),
     Case("agent dies: calls and open connections go on", Group.LOSS, survives),
+    Case("agent dies: names of others and of the mesh go on", Group.LOSS, answers),
     Case("a connection older than capture goes on", Group.LOSS, older),
 )

@@ -118,7 +118,7 @@ def fragments(stage: Stage) -> None:
 def fragments_of_ours(stage: Stage) -> None:
     for server in ECHO_SERVERS:
         reply = stage.ask(server, message.query(ONE, tail=PADDING, more=1))
-        assert reply.addresses == [VIPS[ONE][0]]
+        assert reply.addresses == [VIPS[ONE][0]], f"got {reply.addresses}"
 
 
 CASES = (

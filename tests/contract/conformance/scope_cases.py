@@ -184,6 +184,8 @@ def inbound(stage: Stage) -> None:
         seen = stage.dial(address, 3306, host="peer")
         assert seen.way == "sidecar", seen
         assert seen.caller[0] in PASSTHROUGH
+        place = f":{seen.own[1]}"
+        wait_until(lambda place=place: stage.is_logged("inbound", place), "the log", 5)  # type: ignore[misc]
         assert stage.dial(address, 8000, host="peer").way == "direct"
 
 

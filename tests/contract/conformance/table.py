@@ -22,31 +22,76 @@ CASES: tuple[Case, ...] = (
     *loss_cases.CASES,
     *host_cases.CASES,
 )
+LONG = "a name of more than 128 bytes is looked up by no program, and passes"
 BY_NAME = {case.name: case for case in CASES}
 
-NETFILTER = ("iptables", "nftables")
-NO_DEVICE = Unsupported(
-    "a redirected packet is looked up again, and a socket bound to another device than lo is "
-    "not found for it",
-    "error='timeout'",
-)
-NO_LOOPBACK = Unsupported(
-    "routing refuses a loopback source towards another host before any rule is met, as it "
-    "does without an agent",
-    "error='EINVAL'",
-)
-NO_WATCH = Unsupported(
-    "rules cannot see whether a listener lives; the daemon exchanges them for the sidecar that "
-    "it manages itself",
-    "error='ECONNREFUSED'",
+NETFILTER, EBPF = ("iptables", "nftables"), ("ebpf",)
+TABLE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
+    (
+        NETFILTER,
+        "bound to a device",
+        "a redirected packet is looked up again, and a socket bound to another device than lo is "
+        "not found for it",
+        "error='timeout'",
+    ),
+    (
+        NETFILTER,
+        "bound to a loopback address",
+        "routing refuses a loopback source towards another host before any rule is met, as it "
+        "does without an agent",
+        "error='EINVAL'",
+    ),
+    (
+        NETFILTER,
+        "no external sidecar, bypass: both go direct",
+        "rules cannot see whether a listener lives; the daemon exchanges them for the sidecar "
+        "that it manages itself",
+        "error='ECONNREFUSED'",
+    ),
+    (
+        NETFILTER,
+        "agent dies: names of others and of the mesh go on",
+        "a queue that nobody reads lets its packets pass: mesh names are the resolver's until "
+        "the agent is back",
+        r"got \['198\.51\.100\.66'\]",
+    ),
+    (EBPF, "a name of 250 bytes", LONG, r"got \['198\.51\.100\.66'\]"),
+    (EBPF, "a long name under a wildcard", LONG, r"got \[\]"),
+    (
+        EBPF,
+        "a query for a mesh name in IP fragments is answered",
+        "a program sees one packet at a time; fragments pass",
+        r"got \[\]",
+    ),
+    (
+        EBPF,
+        "a resolver that is gone, on the link: mesh names go on",
+        "a query meets the program when it leaves the device, and without a neighbour's answer "
+        "it never does",
+        "^TimeoutError",
+    ),
+    (
+        EBPF,
+        "excluded interface: TCP",
+        "connections are steered before they are routed; DNS is told by its device",
+        r"needs capture\.interfaces\.exclude\)\s*$",
+    ),
+    (
+        EBPF,
+        "container behind a bridge: TCP",
+        "a container connects in a namespace of its own; DNS is seen on the bridge",
+        r"needs capture\.interfaces\.bridges\)\s*$",
+    ),
+    (
+        EBPF,
+        "TPROXY: the application sees its client",
+        "the sidecar sees its client without it, but calls the application itself",
+        r"needs capture\.inbound\.mode tproxy\)\s*$",
+    ),
 )
 UNSUPPORTED: dict[tuple[str, str], Unsupported] = {
-    (backend, case): why
-    for backends, case, why in (
-        (NETFILTER, "bound to a device", NO_DEVICE),
-        (NETFILTER, "bound to a loopback address", NO_LOOPBACK),
-        (NETFILTER, "no external sidecar, bypass: both go direct", NO_WATCH),
-    )
+    (backend, case): Unsupported(reason, symptom)
+    for backends, case, reason, symptom in TABLE
     for backend in backends
 }
 """(back end, case) → why it cannot be. Such a cell runs all the same, and has to fail."""
