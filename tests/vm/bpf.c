@@ -194,6 +194,11 @@ void attach(const struct record *record, const char *path)
 		say("attach %s ok\n", record->name);
 }
 
+int program_of(const struct record *record)
+{
+	return programs[record->number];
+}
+
 /* No order has given any number a map or a program yet. */
 void forget_all(void)
 {

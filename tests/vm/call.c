@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0) */
 /*
- * This file holds the guest's network: lo, a local route, and one TCP call that the programs may
- * steer, told as the caller and the one who was called see it.
+ * This file holds the guest's network: what rtnetlink is told, a datagram and its answer, and a TCP
+ * call that the programs may steer, told as the caller and the one who was called see it.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include "record.h"
 
-#define LO 1                /* its interface index in a new namespace */
 #define ORIGINAL_DESTINATION 80 /* SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST */
 #define PATIENCE_S 5
 
@@ -72,55 +68,45 @@ void enter_new_namespace(void)
 		say("unshare errno=%d\n", errno);
 }
 
-static void bring_lo_up(void)
+/* One message of rtnetlink, made by the host but for a program's descriptor. */
+void send_netlink(const struct record *record, void *message)
 {
-	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
-	int control = socket(AF_INET, SOCK_DGRAM, 0);
-
-	if (ioctl(control, SIOCSIFFLAGS, &request) < 0)
-		say("lo errno=%d\n", errno);
-	close(control);
-}
-
-/* Does what `ip route add local NETWORK dev lo` does, and brings lo up for it. */
-void add_local_route(const struct record *record, const void *network)
-{
-	struct {
-		struct nlmsghdr head;
-		struct rtmsg route;
-		struct rtattr device;
-		__u32 index;
-		struct rtattr destination;
-		unsigned char address[16];
-	} request = {
-		.head = {.nlmsg_type = RTM_NEWROUTE, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE},
-		.route = {
-			.rtm_family = record->args[0],
-			.rtm_dst_len = record->args[1],
-			.rtm_table = RT_TABLE_LOCAL,
-			.rtm_protocol = RTPROT_STATIC,
-			.rtm_scope = RT_SCOPE_HOST,
-			.rtm_type = RTN_LOCAL,
-		},
-		.device = {RTA_LENGTH(4), RTA_OIF},
-		.index = LO,
-		.destination = {RTA_LENGTH(record->first_size), RTA_DST},
-	};
 	struct {
 		struct nlmsghdr head;
 		struct nlmsgerr error;
-		char rest[256];
+		char rest[1024];
 	} reply;
-	int netlink = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+	int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int program = program_of(record);
 
-	bring_lo_up();
-	memcpy(request.address, network, record->first_size);
-	request.head.nlmsg_len = offsetof(typeof(request), address) + record->first_size;
-	if (send(netlink, &request, request.head.nlmsg_len, 0) < 0 || recv(netlink, &reply, sizeof(reply), 0) < 0)
-		say("route %s errno=%d\n", record->name, errno);
-	else if (reply.error.error)
-		say("route %s errno=%d\n", record->name, -reply.error.error);
+	if (record->args[0])
+		memcpy((char *)message + record->args[0], &program, sizeof(program));
+	if (send(netlink, message, record->first_size, 0) < 0 || recv(netlink, &reply, sizeof(reply), 0) < 0)
+		say("netlink %s errno=%d\n", record->name, errno);
+	else if (reply.head.nlmsg_type != NLMSG_ERROR || reply.error.error)
+		say("netlink %s errno=%d\n", record->name, -reply.error.error);
 	close(netlink);
+}
+
+/* What comes back for a datagram, from a socket as resolvers have it. */
+void ask(const struct record *record, const void *server, const void *datagram)
+{
+	struct timeval patience = {.tv_sec = PATIENCE_S};
+	union address address = make_address(record->args[0], server, record->args[1]);
+	char answer[1 << 12];
+	int asker = socket(record->args[0], SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	ssize_t size;
+
+	setsockopt(asker, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	say("ask %s", record->name);
+	if (connect(asker, &address.any, sizeof(address)) < 0 ||
+	    send(asker, datagram, record->second_size, 0) < 0 ||
+	    (size = recv(asker, answer, sizeof(answer), 0)) < 0)
+		say(" errno=%d", errno);
+	else
+		say_hex("data", answer, size);
+	say("\n");
+	close(asker);
 }
 
 static int open_listener(int family, unsigned int port)

@@ -4,6 +4,7 @@
  * carries out the orders in /orders (record.h), says on the second serial port what came of each,
  * and powers off. What is right and what is wrong, the host decides.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #include "record.h"
@@ -33,6 +35,15 @@ void say_hex(const char *key, const void *bytes, size_t size)
 		say("%02x", ((const unsigned char *)bytes)[i]);
 }
 
+static void add_module(const struct record *record, const char *path)
+{
+	int file = open(path, O_RDONLY);
+
+	if (syscall(__NR_finit_module, file, "", 0) < 0)
+		say("module %s errno=%d\n", record->name, errno);
+	close(file);
+}
+
 static void carry_out(const struct record *record, char *first, char *second)
 {
 	switch (record->order) {
@@ -51,8 +62,14 @@ static void carry_out(const struct record *record, char *first, char *second)
 	case ORDER_ATTACH:
 		attach(record, first);
 		break;
-	case ORDER_ROUTE:
-		add_local_route(record, first);
+	case ORDER_MODULE:
+		add_module(record, first);
+		break;
+	case ORDER_NETLINK:
+		send_netlink(record, first);
+		break;
+	case ORDER_ASK:
+		ask(record, first, second);
 		break;
 	case ORDER_CONNECT:
 		show_connect(record, first);

@@ -18,7 +18,9 @@ enum order {
 	ORDER_LOAD,    /* number; args: program type, attach type; first: instructions */
 	ORDER_RUN,     /* number of a program; first: packet */
 	ORDER_ATTACH,  /* number of a program; args: attach type; first: path of a cgroup or namespace */
-	ORDER_ROUTE,   /* args: family, prefix length; first: network that is local from now on */
+	ORDER_MODULE,  /* first: path of a kernel module */
+	ORDER_NETLINK, /* number of a program; args: where in the message it goes, or 0; first: message */
+	ORDER_ASK,     /* args: family, port; first: address; second: datagram */
 	ORDER_CONNECT, /* args: family, port, 1 if somebody listens, its port; first: address */
 	ORDER_UNSHARE, /* a new network namespace from here on */
 };
@@ -46,10 +48,12 @@ void put(const struct record *record, const void *key, const void *value);
 void load(const struct record *record, void *instructions);
 void run(const struct record *record, const void *packet);
 void attach(const struct record *record, const char *path);
+int program_of(const struct record *record);
 
 /* call.c */
 void enter_new_namespace(void);
-void add_local_route(const struct record *record, const void *network);
+void send_netlink(const struct record *record, void *message);
+void ask(const struct record *record, const void *address, const void *datagram);
 void show_connect(const struct record *record, const void *address);
 
 #endif
