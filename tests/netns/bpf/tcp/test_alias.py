@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from dataclasses import replace
 from ipaddress import ip_network
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from interceptor.host import bpfmap
+from interceptor.host.alias import Aliases
 from interceptor.host.layout import ALIAS4_SLOTS, SPECS, Map, Network, network_key
 
 pytestmark = pytest.mark.root
@@ -191,3 +193,38 @@ def test_five_thousand_connections_over_two_thousand_ports(on) -> None:
     connections, ports = on.run(hold)
     assert connections == 5000
     assert ports <= 2000
+
+
+@pytest.mark.parametrize("net", ["10.96.9.{}", "2001:2::9:{}"])
+def test_aliases_without_a_connection_are_given_back_when_half_are_taken(
+    small, on, client, net
+) -> None:
+    aliases = Aliases(on.kernel.maps[Map.ALIAS4], on.kernel.maps[Map.ALIAS6])
+
+    def hold(orders: socket.socket) -> str:
+        with socket.create_connection((net.format(1), 80), 3) as one:
+            assert one.recv(4096)
+            orders.send(b"r")
+            assert orders.recv(1)
+            return str(one.getpeername()[0])
+
+    ours, theirs = socket.socketpair()
+    child = on.start(lambda: hold(theirs))
+    assert ours.recv(1)
+    assert on.vm.call(aliases.sweep) == 0  # one of four is no reason
+    for last in (2, 3):
+        with contextlib.suppress(ConnectionRefusedError):
+            on.run(reset, net.format(last))
+    assert [on.vm.call(aliases.sweep) for _ in range(2)] == [0, 2]
+    assert on.run(client, net.format(4), 80)["client_peer"][0] == net.format(4)
+    ours.send(b"e")
+    assert child.result() == net.format(1)
+    ours.close()
+    theirs.close()
+
+
+def reset(destination: str) -> None:
+    """A connection that leaves nothing behind, not even TIME_WAIT."""
+    with socket.create_connection((destination, 80), 3) as one:
+        assert one.recv(4096)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
