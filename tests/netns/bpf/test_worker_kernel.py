@@ -142,12 +142,29 @@ class World:
         assert ready.wait(10)
         undo.callback(self._stop)
 
-    def attach(self, compiled: Compiled, device: str, name: str) -> None:
+    def attach(self, compiled: Compiled, device: str, name: str, hook: Hook = Hook.EGRESS) -> None:
         index = json.loads(self.vm.sh(f"ip -json link show {device}"))[0]["ifindex"]
         fds = {number: each.fd for number, each in self.maps.items()}
         program = bytecode.load(compiled[name], fds)
-        self.vm.call(tc.attach, self.bpffs, index, Hook.EGRESS, name, program)
+        self.vm.call(tc.attach, self.bpffs, index, hook, name, program)
         os.close(program)
+
+    def container(self, compiled: Compiled, box: Namespace) -> None:
+        """A namespace behind a bridge, whose queries the programs meet as they come in."""
+        self.vm.sh(
+            f"ip link add br0 type bridge; ip link add c0 type veth peer b0 netns {box.name}"
+        )
+        self.vm.sh("ip address add 10.55.0.1/24 dev br0; ip address add fd55::1/64 dev br0 nodad")
+        self.vm.sh("ip link set c0 master br0; ip link set c0 up; ip link set br0 up")
+        box.sh("ip address add 10.55.0.2/24 dev b0; ip address add fd55::2/64 dev b0 nodad")
+        box.sh("ip link set b0 up; ip route add default via 10.55.0.1")
+        box.sh("ip -6 route add default via fd55::1")
+        self.vm.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+        self.vm.sh("nft add rule inet strict output oifname br0 accept")
+        self.server.sh(
+            "ip route add 10.55.0.0/24 via 10.99.0.2; ip -6 route add fd55::/64 via fd99::2"
+        )
+        self.attach(compiled, "br0", "dns_bridge", Hook.INGRESS)
 
     def dnsmasq(self, where: Namespace) -> None:
         config = self.folder / "dnsmasq.conf"
@@ -347,6 +364,25 @@ def test_a_query_for_nobody_goes_on_to_its_server_byte_for_byte(
     del fresh[UDP].chksum
     assert type(network)(bytes(fresh))[UDP].chksum == seen[UDP].chksum
     wait(lambda: plane.counters.events.get("handover-returned", 0) == 1)
+
+
+def test_a_container_s_queries_are_answered_or_go_on_to_their_server(
+    world: World, plane: Plane, namespaces: Callable[[str], Namespace], compiled: Compiled
+) -> None:
+    box = namespaces("box")
+    world.container(compiled, box)
+    ghost(world)
+
+    def ask(server: str, name: str) -> list[str]:
+        argv = ["dig", f"@{server}", "+tries=1", "+time=2", "+short", name]
+        return box.call(command.run, argv, check=False).stdout.splitlines()
+
+    wait(lambda: ask(SERVER6, "www.other.test") == ["192.0.2.1"])
+    for server in (SERVER4, SERVER6):
+        assert ask(server, "reviews.bookinfo") == ["10.0.0.1"]
+        assert ask(server, "reviews.bookinfo.corp.test") == [f"reviews.{NS}.", "10.0.0.1"]
+        assert ask(server, "ghost.test") == ["192.0.2.66"]
+    wait(lambda: plane.counters.queries.get(("bridge", "answer", "A"), 0) == 2)
 
 
 def test_without_a_worker_its_names_pass_and_the_kernel_s_are_answered(world: World) -> None:
