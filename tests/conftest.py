@@ -18,7 +18,7 @@ from interceptor.lab import agent
 from interceptor.lab.agent import Agent
 from interceptor.lab.world import Lab
 
-BACKENDS = ("iptables", "nftables")
+BACKENDS = ("iptables", "nftables", "ebpf")
 
 
 @pytest.fixture(autouse=True)

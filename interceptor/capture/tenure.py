@@ -29,7 +29,7 @@ class Tenure:
         self._maps: dict[Map, BpfMap] = {}
 
     def open(self, journal: Journal) -> None:
-        """Make pins, maps and the agent's cgroup where they are missing. Raises InterceptorError."""
+        """Make what is missing of pins, maps and the agent's cgroup. Raises InterceptorError."""
         self._maps = ground.prepare(self.sites, journal)
 
     def wrap(self, argv: Sequence[str]) -> list[str]:

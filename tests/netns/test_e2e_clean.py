@@ -48,7 +48,7 @@ def processes(lab: Lab, host: str) -> list[int]:
     return lab.pids(host)
 
 
-@pytest.fixture(params=["iptables", "nftables"])
+@pytest.fixture(params=["iptables", "nftables", "ebpf"])
 def backend(request: pytest.FixtureRequest) -> str:
     assert isinstance(request.param, str)
     return request.param
@@ -81,6 +81,7 @@ def test_an_interrupt_is_a_clean_stop_too(lab: Lab) -> None:
     assert snapshot.diff(before, snapshot.observe(lab, "vm")) == ""
 
 
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
 def test_tproxy_is_undone_too(lab: Lab, backend: str, before: Snapshot) -> None:
     agent = member_of(lab, backend, "tproxy")
     agent.start()
