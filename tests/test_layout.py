@@ -76,8 +76,8 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "lab/removal.py": "tests/netns/test_lab.py",
     "lab/session.py": "tests/netns/test_e2e_calls.py",
     "lab/demo_call.py": "tests/netns/test_e2e_calls.py",
-    "dns/kernel.py": "tests/netns/bpf/test_worker_kernel.py",
-    "dns/raw.py": "tests/netns/bpf/test_worker_kernel.py, tests/netns/dns/test_dns_bridge.py",
+    "dns/kernel.py": "tests/netns/bpf/worker",
+    "dns/raw.py": "tests/netns/bpf/worker, tests/netns/dns/test_dns_bridge.py",
     "dns/view.py": "tests/netns/bpf/test_publisher.py",
     "lab/agent.py": "every tests/netns/test_e2e_*.py",
 }
