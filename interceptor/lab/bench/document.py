@@ -52,7 +52,7 @@ def _cells(verdict: meter.Verdict) -> tuple[str, ...]:
     row = verdict.row
     limit = "" if row.limit is None else str(row.limit)
     word = {"met": "met", "missed": "**missed**"}.get(verdict.word, "")
-    return row.what, row.ours, row.theirs or "—", str(verdict.spread), limit, word
+    return row.what, row.ours, row.theirs or "—", verdict.text, limit, word
 
 
 def render_part(part: Part, outcome: Outcome) -> str:

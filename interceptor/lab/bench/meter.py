@@ -96,6 +96,13 @@ class Verdict:
     is_met: bool | None
 
     @property
+    def text(self) -> str:
+        """The spread, its median exact enough to be held against a limit of three digits."""
+        one = self.spread
+        range_ = f" [{_short(one.least)}..{_short(one.most)}]" if one.least != one.most else ""
+        return f"{one.median:.4g}{range_}"
+
+    @property
     def word(self) -> str:
         return {None: "", True: "met", False: "missed"}[self.is_met]
 

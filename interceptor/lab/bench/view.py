@@ -35,7 +35,7 @@ def render_rows(part: Part, rounds: Rounds) -> Table:
             row.what,
             row.ours,
             row.theirs,
-            escape(str(verdict.spread)),
+            escape(verdict.text),
             limit,
             verdict.word,
             style=style,

@@ -68,6 +68,12 @@ def test_a_spread_reads_as_median_and_range() -> None:
     assert str(meter.spread([0.5])) == "0.5"
 
 
+def test_a_verdict_shows_by_how_much_a_limit_is_missed() -> None:
+    rounds = {"a": [{"t": 1.034}, {"t": 1.032}, {"t": 1.2}], "b": [{"t": 1.0}] * 3}
+    [verdict] = meter.judge(rounds, [Row("time", "t", "a", "b", at_most(1.03))])
+    assert (verdict.text, verdict.word) == ("1.034 [1.03..1.2]", "missed")
+
+
 def test_a_percentile_is_a_value_that_was_measured() -> None:
     values = [float(n) for n in range(100, 0, -1)]
     assert meter.percentile(values, 0.5) == 51
