@@ -242,7 +242,7 @@ struct handover {
 	__u32 ifindex;
 	__u32 place; /* PLACE_* */
 	__u32 pad;
-	__u8 packet[PACKET_SIZE];
+	__u8 packet[PACKET_SIZE]; /* the record ends behind `length` bytes of it */
 };
 
 struct event {

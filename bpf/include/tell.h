@@ -57,16 +57,18 @@ static INLINE void tell_dns(struct __sk_buff *skb, struct scratch *s, __u32 resu
 static INLINE int hand_over(struct __sk_buff *skb, struct scratch *s, __u32 place)
 {
 	__u64 seen_ns = state(STATE_WORKER_NS);
-	__u64 ip_at = AGAIN(s->six) ? IPV6_AT : IPV4_AT;
+	__u64 ip_at = AGAIN(s->six) ? IPV6_AT : IPV4_AT, size;
 	struct handover *record = (struct handover *)(s->packet + ip_at - __builtin_offsetof(struct handover, packet));
 
 	if (!seen_ns || time_ns() > seen_ns + WORKER_PATIENCE_NS)
 		return 0;
-	record->length = DNS_AT - ip_at + s->length;
+	size = DNS_AT - ip_at + s->length;
+	record->length = size;
 	record->ifindex = skb->ifindex;
 	record->place = place;
 	record->pad = 0;
-	return !ring_output(MAP(MAP_HANDOVER), record, sizeof(*record), 0);
+	size = MASKED(size + __builtin_offsetof(struct handover, packet), PACKET_SIZE - 1);
+	return !ring_output(MAP(MAP_HANDOVER), record, size, 0);
 }
 
 #endif

@@ -126,7 +126,7 @@ def test_a_query_for_the_worker_is_handed_over_without_an_error(world: World) ->
     ):
         assert world.ask(space, server, name) == "lost"
         (record,) = world.ring.read()
-        length, _, where, _, packet = HANDOVER.unpack(record)
+        length, _, where, _, packet = HANDOVER.unpack(record.ljust(HANDOVER.size, b"\0"))
         assert where == place
         version = 6 if ":" in server else 4
         assert packet[0] >> 4 == version
