@@ -17,7 +17,8 @@ import pytest
 from interceptor.host.layout import ALIAS4_NETWORKS, ALIAS6_NETWORK, Network, Number, PolicyFlag
 from tests.conftest import Namespace
 from tests.netns.bpf.conftest import Compiled, Kernel
-from tests.netns.bpf.tcp.conftest import Steered, cookie
+from tests.netns.bpf.tcp.client import cookie
+from tests.netns.bpf.tcp.conftest import Steered
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
 

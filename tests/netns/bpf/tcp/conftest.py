@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
-import json
 import os
-import pickle
 import resource
-import socket
 import struct
 import subprocess
 import sys
@@ -36,12 +32,10 @@ from interceptor.host.layout import (
     State,
     network_key,
 )
+from tests.netns.bpf.tcp.client import Child, call, cookie
 
 SIDECAR, MARK = 1337, 0x1DC1
 OUTBOUND, INBOUND, DNS = 15001, 15006, 15053
-SO_NETNS_COOKIE = 71
-CLONE_NEWNET = 0x40000000
-LIBC = ctypes.CDLL(None, use_errno=True)
 VM4, VM6 = "10.0.0.2", "fd10::2"
 PEER4, PEER6 = "10.0.0.1", "fd10::1"
 VIP4, VIP6 = "10.96.0.7", "2001:2::7"
@@ -71,50 +65,6 @@ echo 0 >"$0"/cgroup.procs; namespace=$1; shift
 exec nsenter --net=/run/netns/$namespace \\
     setpriv --reuid {SIDECAR} --regid {SIDECAR} --clear-groups "$@"
 """
-
-
-class Child:
-    """A function run in a forked process: in a namespace, in a cgroup, as a user."""
-
-    def __init__(
-        self, namespace: str, cgroup: Path, function: Callable[[], Any], uid: int = 0, gid: int = 0
-    ) -> None:
-        self._reading, writing = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(self._reading)
-            status = 1
-            try:
-                enter(namespace, cgroup, uid, gid)
-                try:
-                    result = (True, function())
-                except Exception as error:
-                    result = (False, error)
-                with open(writing, "wb") as pipe:
-                    pickle.dump(result, pipe)
-                status = 0
-            finally:
-                os._exit(status)
-        os.close(writing)
-
-    def result(self) -> Any:
-        with open(self._reading, "rb") as pipe:
-            raw = pipe.read()
-        os.waitpid(self.pid, 0)
-        assert raw, "the child died"
-        fine, value = pickle.loads(raw)
-        if not fine:
-            raise value
-        return value
-
-
-def enter(namespace: str, cgroup: Path, uid: int, gid: int) -> None:
-    (cgroup / "cgroup.procs").write_text("0")
-    with open(f"/run/netns/{namespace}") as file:
-        assert LIBC.setns(file.fileno(), CLONE_NEWNET) == 0
-    os.setgroups([])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
 
 
 class Steered:
@@ -259,45 +209,6 @@ class Steered:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         assert not self.cgroup.exists()
-
-
-def cookie() -> int:
-    with socket.socket() as one:
-        raw = one.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8)
-    return int.from_bytes(raw, sys.byteorder)
-
-
-def read(one: socket.socket) -> dict[str, Any]:
-    """What the stand-in says of a connection, with the client's own view of it."""
-    line = b""
-    while not line.endswith(b"\n"):
-        data = one.recv(4096)
-        assert data, f"closed after {line!r}"
-        line += data
-    told: dict[str, Any] = json.loads(line)
-    told["client_peer"] = list(one.getpeername()[:2])
-    told["client_own"] = list(one.getsockname()[:2])
-    return told
-
-
-def call(
-    destination: str,
-    port: int,
-    *,
-    family: int = 0,
-    protocol: int = 0,
-    source: str = "",
-    prepare: Callable[[socket.socket], None] = lambda one: None,
-) -> dict[str, Any]:
-    """Connect, and return what the stand-in tells; raises what connect() raises."""
-    wanted = family or (socket.AF_INET6 if ":" in destination else socket.AF_INET)
-    with socket.socket(wanted, socket.SOCK_STREAM, protocol) as one:
-        one.settimeout(3)
-        if source:
-            one.bind((source, 0))
-        prepare(one)
-        one.connect((destination, port))
-        return read(one)
 
 
 @pytest.fixture
