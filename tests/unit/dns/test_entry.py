@@ -231,7 +231,7 @@ def asked_for(name: str, locale: Locale) -> list[str]:
     return [*shorter, *longer, f"x.{name}", f"x.a.{name}", *parts]
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("shape", LOCALES)
 def test_the_program_finds_what_the_table_says(shape: str, data: st.DataObject) -> None:
@@ -254,13 +254,11 @@ def check(answers: Answers, tables: Tables, asked: str) -> None:
     if value is not None and value.flags & ValueFlag.HANDOVER:
         return
     outcomes = {kind: answers.decide(asked, kind) for kind in (A, AAAA, TXT)}
-    if value is None:
+    if value is None or value.flags & ValueFlag.PASS:
         match = answers.directory.find(asked)
         lost = suffix.choose(answers.locale).lost_searches
         is_passed = all(one.verdict is Verdict.PASS for one in outcomes.values())
         assert is_passed or (match is not None and match.search in lost)
-    elif value.flags & ValueFlag.PASS:
-        assert all(one.verdict is Verdict.PASS for one in outcomes.values())
     else:
         assert value.is_whole
         assert (outcomes[A].v4, outcomes[AAAA].v6) == (value.v4, value.v6)
@@ -270,6 +268,7 @@ def check(answers: Answers, tables: Tables, asked: str) -> None:
             assert suffix.wire(one.zone) + b"\0" == zone
 
 
+@settings(deadline=None)
 @given(st.data())
 @pytest.mark.parametrize("shape", LOCALES)
 def test_what_a_change_touches_is_all_that_it_changes(shape: str, data: st.DataObject) -> None:
