@@ -232,11 +232,13 @@ def clean_host(config: Config) -> list[str]:
     if holder:
         raise InterceptorError(f"the daemon runs (pid {holder}): end it, and it cleans by itself")
     bpf_dir = config.capture.bpf_dir
-    was = clean.observe(bpf_dir)
-    clean.revert(Journal(run_dir / JOURNAL_NAME), bpf_dir)
+    was, cgroups = clean.observe(bpf_dir), ground.remains(config, open_journal(config))
+    clean.revert(open_journal(config), bpf_dir)
     lines = [f"removed: {line}" for line in _headlines(was)]
     if end_sidecar(run_dir):
         lines.append("ended the managed envoy")
+    # Now that nobody is left in them.
+    lines += [f"removed cgroup {folder}" for folder in cgroups if ground.dismiss(folder)]
     lines += [f"removed {path}" for path in _sweep(run_dir)]
     return lines or ["nothing of ours was on this host"]
 

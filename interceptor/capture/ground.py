@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
 from interceptor.capture.backend import Choice
 from interceptor.capture.ebpfstep import Sites
@@ -16,12 +17,13 @@ from interceptor.capture.journal import Journal
 from interceptor.capture.step import Command, Step
 from interceptor.config import Config
 from interceptor.errors import InterceptorError
-from interceptor.host import cgroup, pin
+from interceptor.host import cgroup, pin, probe
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Map
 
 AGENT = "interceptor"
 """The agent's cgroup where the daemon itself is in none of its own."""
+PATIENCE_S, PAUSE_S = 2.0, 0.02
 
 
 def choose(config: Config, choice: Choice) -> Sites:
@@ -82,6 +84,21 @@ def _step(agent: Path) -> Step:
     return Step(why, Command(("mkdir", str(agent))), (undo,))
 
 
-def dismiss(sites: Sites) -> bool:
-    """Remove the agent's cgroup if it is of our making and nobody is left in it."""
-    return sites.agent.name == AGENT and cgroup.remove(sites.agent)
+def remains(config: Config, journal: Journal) -> tuple[Path, ...]:
+    """Cgroups of our making that may be there: by the journal, and where this one would be."""
+    made = [Path(item.argv[-1]) for item in journal.read() if item.argv[0] == "rmdir"]
+    mount = probe.cgroup_mount()
+    if mount:
+        made.append(Path(mount, config.capture.cgroup.strip("/"), AGENT))
+    return tuple(folder for folder in dict.fromkeys(made) if folder.is_dir())
+
+
+def dismiss(agent: Path, patience_s: float = PATIENCE_S) -> bool:
+    """Remove an agent's cgroup, if it is of our making, once nobody is left in it: a worker
+    whose daemon was killed may be ending still. Whether it is gone by us."""
+    if agent.name != AGENT:
+        return False
+    end_s = monotonic() + patience_s
+    while not (removed := cgroup.remove(agent)) and monotonic() < end_s and agent.is_dir():
+        sleep(PAUSE_S)
+    return removed

@@ -59,7 +59,7 @@ class Tenure:
             each.close()
         self._maps = {}
         if not keep:
-            ground.dismiss(self.sites)
+            ground.dismiss(self.sites.agent)
 
 
 def choose(config: Config, sites: Sites, names: Sequence[str]) -> Tenure | None:

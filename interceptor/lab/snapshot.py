@@ -12,6 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from interceptor.host import command
 from interceptor.lab.world import Lab
 
+FILTERS = """
+for link in $(ip -o link | cut -d: -f2 | cut -d@ -f1); do
+    tc qdisc show dev "$link"
+    for hook in ingress egress; do tc filter show dev "$link" "$hook"; done
+done
+"""
+CGROUPS = """
+mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
+find "$mount$(sed -n s/^0:://p /proc/self/cgroup)" -type d
+"""
+
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "iptables-save": ("iptables-save",),
     "ip6tables-save": ("ip6tables-save",),
@@ -24,6 +35,9 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "ip -6 route show table all": ("ip", "-6", "route", "show", "table", "all"),
     "ip address": ("ip", "-o", "address"),
     "ipset list": ("ipset", "list"),
+    "tc qdisc and tc filter": ("sh", "-euc", FILTERS),
+    "pins": ("find", "/sys/fs/bpf"),
+    "cgroups": ("sh", "-euc", CGROUPS),
 }
 
 # What moves without anybody's doing: the hour in comments, and packet counters.

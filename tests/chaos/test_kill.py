@@ -25,9 +25,9 @@ from interceptor.lab.world import Lab
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy, pytest.mark.slow, pytest.mark.timeout(900)]
 
-KILLS = int(os.environ.get("INTERCEPTOR_CHAOS_KILLS", "200"))
+KILLS = int(os.environ.get("INTERCEPTOR_CHAOS_KILLS", "240"))
 SEED = int(os.environ.get("INTERCEPTOR_CHAOS_SEED", "20261123"))
-BACKENDS = ("iptables", "nftables")
+BACKENDS = ("iptables", "nftables", "ebpf")
 
 # One more service, so that there is something to update.
 SERVICE = """\
@@ -146,7 +146,7 @@ def test_a_killed_agent_costs_nobody_dns_and_clean_restores_the_host() -> None:
     print(f"{KILLS} kills, seed {SEED}")
     share = KILLS // len(BACKENDS)
     with ThreadPoolExecutor(len(BACKENDS)) as pool:
-        victims = list(pool.map(torment, BACKENDS, [share] * len(BACKENDS), [SEED, SEED + 1]))
+        victims = list(pool.map(torment, BACKENDS, [share] * len(BACKENDS), range(SEED, SEED + len(BACKENDS))))
     assert sum(len(victim.told) for victim in victims) == share * len(BACKENDS)
     # A query that was in the queue at the very moment of a kill may be lost; not one in ten.
     assert sum(victim.retried for victim in victims) <= KILLS // 10

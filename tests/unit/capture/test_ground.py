@@ -43,7 +43,7 @@ def test_only_a_cgroup_of_our_making_is_removed(tmp_path: Path) -> None:
     theirs, ours = tmp_path / "theirs", tmp_path / "interceptor"
     for folder in (theirs, ours):
         folder.mkdir()
-        assert ground.dismiss(Sites(agent=folder)) is (folder is ours)
+        assert ground.dismiss(folder, 0) is (folder is ours)
     assert theirs.exists()
     assert not ours.exists()
 
