@@ -122,7 +122,7 @@ def prepare(config: Config) -> Prepared:
 def choose(config: Config) -> Choice:
     """The back ends that this host supports. Raises Unsupported."""
     gaps = placement.gaps(plan.build(config, Facts()))
-    return backend.choose(config.capture.backend, config.dns.backend, fact.support(), gaps)
+    return backend.choose(config.capture.backend, config.dns.backend, fact.support(config), gaps)
 
 
 def open_journal(config: Config) -> Journal:

@@ -138,7 +138,7 @@ class Daemon:
             asyncio.create_task(self._follow_links(), name="links"),
         ]
         if self.tenure is not None:
-            watchers.append(asyncio.create_task(self.tenure.beat(), name="lease"))
+            watchers.append(asyncio.create_task(self.tenure.keep(), name="tenure"))
         if confirm_s is not None:
             watchers.append(asyncio.create_task(self._await_confirmation(confirm_s)))
         stopped = asyncio.create_task(self.stopping.wait())

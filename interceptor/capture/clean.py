@@ -61,7 +61,7 @@ def sweep(kept: Collection[str], bpf_dir: Path = BPF_DIR) -> None:
         if backend.name not in kept and _has_rules(backend.observe()):
             log.warning("%s: rules of an earlier configuration are removed", backend.name)
             backend.revert()
-    if Ebpf.name not in kept and ebpf.remains(bpf_dir):
+    if Ebpf.name not in kept and ebpf.has_pins(bpf_dir):
         log.warning("ebpf: programs of an earlier configuration are removed")
         Ebpf(quiet, Sites(bpf_dir)).revert()
 

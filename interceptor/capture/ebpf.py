@@ -201,6 +201,13 @@ def _named() -> Iterator[None]:
         raise InterceptorError(f"back end ebpf: {error}") from error
 
 
+def has_pins(bpf_dir: Path) -> bool:
+    """Whether anything is pinned. While the pins are there the rest is looked at; asking for
+    filters costs a daemon that needs none 14 MB."""
+    with _named():
+        return bool(pin.links(bpf_dir) or pin.versions(bpf_dir))
+
+
 def remains(bpf_dir: Path) -> str:
     """What of ours is on the host, whatever should be: links, filters, pins; one a line."""
     with _named():

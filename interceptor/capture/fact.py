@@ -37,19 +37,25 @@ def facts(config: Config) -> Facts:
         routed6=probe.covers(routes6, ranges.ipv6, route.PROTOCOL),
         cgroups=probe.cgroups(mount, (*owners.exclude_cgroups, *owners.include_cgroups)),
         cgroup_mount=mount,
-        devices=probe.devices(),
+        devices=probe.devices() if may_be_ebpf(config) else (),
         netns_cookie=probe.netns_cookie(),
     )
 
 
-def support() -> Support:
+def may_be_ebpf(config: Config) -> bool:
+    """Whether the ebpf back end may be chosen. Where it may not, nothing of it is tried: that
+    takes a second, and 14 MB for good."""
+    return config.capture.backend in ("auto", "ebpf") or config.dns.backend == "ebpf"
+
+
+def support(config: Config) -> Support:
     """What the kernel takes, tried in a network namespace that is thrown away at once."""
     sample = build(Config(capture=Capture(inbound=Inbound(ports="*"))), Facts())
     table = nfttext.text(ruleset.render(sample, queue=False))
     queue = "add table inet x\nadd chain inet x y\nadd rule inet x y queue num 1 bypass\n"
     rules = restore.install(xtables.render(sample, 4, ipset=False), restore.Saved())
     restored = ("--noflush",)
-    found = trial.observe()
+    found = trial.observe() if may_be_ebpf(config) else trial.NOT_ASKED
     return Support(
         kernel=os.uname().release,
         nft=_version("nft"),

@@ -12,12 +12,14 @@ from interceptor.capture.journal import Journal
 from interceptor.capture.lease import Lease
 from interceptor.config import Config
 from interceptor.host import cgroup, listener
+from interceptor.host.alias import Aliases
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Map, Way
 
 log = logging.getLogger(__name__)
 
 BEAT_S = 1.0  # the lease is a few of these at least
+SWEEP_S = 60.0
 
 
 class Tenure:
@@ -45,13 +47,24 @@ class Tenure:
             ways[dns.tcp_port] = Way.DNS
         listener.register(self._maps[Map.LISTENERS], ways)
 
-    async def beat(self) -> None:
-        """Renew the lease until cancelled."""
-        lease = Lease(self._maps)
-        pause_s = min(BEAT_S, self._config.agent.lease_s / 4)
+    async def keep(self) -> None:
+        """Renew the lease, and give back what aliases are idle, until cancelled."""
+        sweeping = asyncio.create_task(self._sweep())
+        try:
+            lease = Lease(self._maps)
+            pause_s = min(BEAT_S, self._config.agent.lease_s / 4)
+            while True:
+                lease.beat()
+                await asyncio.sleep(pause_s)
+        finally:
+            sweeping.cancel()
+
+    async def _sweep(self) -> None:
+        aliases = Aliases(self._maps[Map.ALIAS4], self._maps[Map.ALIAS6])
         while True:
-            lease.beat()
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(SWEEP_S)
+            if count := await asyncio.to_thread(aliases.sweep):
+                log.info("%d aliases of destinations that nobody calls were given back", count)
 
     def close(self, *, keep: bool) -> None:
         """Give the maps back; what is pinned stays. Without ``keep`` the cgroup goes."""

@@ -60,7 +60,7 @@ def test_ipv6_that_is_switched_off_is_no_ipv6(namespaces: Callable[[str], Any]) 
 
 def test_support_is_what_really_works_here_and_trying_leaves_no_trace(host: Any) -> None:
     before = host.sh("nft list ruleset; iptables-legacy-save; ipset list")
-    support = host.call(fact.support)
+    support = host.call(fact.support, Config())
     assert host.sh("nft list ruleset; iptables-legacy-save; ipset list") == before
     assert support.nft_works is bool(shutil.which("nft"))
     assert support.iptables_nft_works
@@ -71,6 +71,6 @@ def test_support_is_what_really_works_here_and_trying_leaves_no_trace(host: Any)
 def test_rules_of_others_are_counted(host: Any) -> None:
     host.sh("iptables-nft -t raw -A OUTPUT -j ACCEPT; iptables-nft -t raw -N INTERCEPTOR_X")
     try:
-        assert host.call(fact.support).rules_nft == 1
+        assert host.call(fact.support, Config()).rules_nft == 1
     finally:
         host.sh("iptables-nft -t raw -F; iptables-nft -t raw -X")
