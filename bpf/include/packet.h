@@ -122,6 +122,7 @@ static INLINE int packet_open(struct __sk_buff *skb, struct scratch *s, struct s
 	s->six = shape.six;
 	s->length = 0;
 	s->type = DNS_TYPE_OTHER;
+	s->qtype = 0;
 	if (skb->vlan_present || skb->gso_size)
 		return 0;
 	OPAQUE(size);

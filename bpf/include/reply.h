@@ -118,8 +118,9 @@ static INLINE long store(struct __sk_buff *skb, struct scratch *s, struct shape 
 
 	if (packet_store(skb, 0, packet_begin(s, shape), dns_offset(shape) + 12, 0))
 		return -1;
+	/* No reply is shorter than an A record. To kernels up to 6.1, "not 0" would be no lower bound. */
 	OPAQUE(size);
-	if (size < 1)
+	if (size < A_SIZE)
 		return -1;
 	return packet_store(skb, tail_at, s->reply, size, 0);
 }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from dnslib import DNSRecord
 
-from interceptor.host.layout import DNS_RESULTS, EVENT, NAME_SIZE, Map, State
+from interceptor.host.layout import DNS_RESULTS, EVENT, NAME_SIZE, Map, PolicyFlag, State
 from interceptor.host.ringbuf import RingBuffer
 from interceptor.mesh.answer import Answers
 from interceptor.mesh.model import Host, Kind, Locale
@@ -55,3 +55,19 @@ def test_an_event_says_who_asked_whom_for_what_and_its_fate(dns: Any, events: Ri
     assert (DNS_RESULTS[passed[2]], passed[6]) == ("pass", 65)
     assert passed[8] == ip_address("2001:db8::53").packed
     assert passed[9].startswith(b"\1b\4test\0")
+
+
+def test_an_event_of_an_exempt_query_has_nothing_of_another_query(
+    dns: Any, events: RingBuffer
+) -> None:
+    dns.set_state(State.TRACE_NS, time.monotonic_ns() + 10**11)
+    ask(dns, "a.test")
+    dns.set_policy(PolicyFlag(0))
+    ask(dns, "b.test")
+    dns.run(
+        b"\0" * 12 + b"\x08\0" + b"\x45" + bytes(8) + b"\x11" + bytes(12) + b"\0\x35" + bytes(40)
+    )
+    _, exempt, odd = (EVENT.unpack(record) for record in events.read())
+    assert (DNS_RESULTS[exempt[2]], exempt[6]) == ("exempt", 0)
+    assert exempt[9].startswith(b"\1b\4test\0")
+    assert (DNS_RESULTS[odd[2]], odd[6], odd[8], odd[9]) == ("odd", 0, bytes(16), bytes(NAME_SIZE))
