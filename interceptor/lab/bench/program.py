@@ -70,18 +70,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         part for part in PARTS if part.name in (options.parts or [each.name for each in PARTS])
     ]
     try:
-        if not options.render:
-            measure(options, wanted, console)
+        is_whole = options.render or measure(options, wanted, console)
         if options.docs:
             write_docs(options.docs)
     except InterceptorError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    return 0
+    return 0 if is_whole else 1
 
 
-def measure(options: argparse.Namespace, wanted: Sequence[Part], console: Console) -> None:
-    """Run the parts, one after the other, and print and keep each as soon as it is done."""
+def measure(options: argparse.Namespace, wanted: Sequence[Part], console: Console) -> bool:
+    """Run the parts, one after the other, and print and keep each as soon as it is done.
+
+    Returns whether all could be measured; one that could not does not stop the others.
+    """
+    is_whole = True
     amount = QUICK if options.quick else FULL
     if options.rounds:
         amount = replace(amount, rounds=options.rounds)
@@ -94,14 +97,25 @@ def measure(options: argparse.Namespace, wanted: Sequence[Part], console: Consol
         program = load.build(folder)
         for part in wanted:
             session = Session(amount, backends, folder, program, progress(console), [])
-            outcome = run(part, session)
-            console.print(view.render_figures(part, outcome.rounds))
-            console.print(view.render_rows(part, outcome.rounds))
-            for note in outcome.notes:
-                console.print(f"note: {note}", markup=False)
+            try:
+                outcome = run(part, session)
+            except InterceptorError as error:
+                print(f"bench: {part.name}: {error}", file=sys.stderr)
+                is_whole = False
+                continue
+            show(part, outcome, console)
             for file in (options.json, options.docs and options.docs / "bench.json"):
                 if file:
                     keep(file, outcome)
+    return is_whole
+
+
+def show(part: Part, outcome: Outcome, console: Console) -> None:
+    """One part on the terminal."""
+    console.print(view.render_figures(part, outcome.rounds))
+    console.print(view.render_rows(part, outcome.rounds))
+    for note in outcome.notes:
+        console.print(f"note: {note}", markup=False)
 
 
 def run(part: Part, session: Session) -> Outcome:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from interceptor.lab.bench import program, record
+from interceptor.lab.bench.meter import Rounds
+from interceptor.lab.bench.part import Session
 from interceptor.lab.bench.record import Outcome
+from interceptor.lab.removal import LabFailed
 
 DNS = Outcome("dns", "this machine", "2026-01-02", {}, {"ebpf": [{"many_cpu_us": 5.0}]})
 SOAK = Outcome("soak", "this machine", "2026-01-02", {}, {"ebpf": [{"wrong": 0.0}]})
@@ -46,6 +50,23 @@ def test_a_file_that_is_none_is_said_to_be_none(
     (tmp_path / "bench.json").write_text("[]")
     assert program.main(["--render", "--docs", str(tmp_path)]) == 1
     assert "not a file of benchmarks" in capsys.readouterr().err
+
+
+def test_a_part_that_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(session: Session) -> Rounds:
+        raise LabFailed("no lab today")
+
+    parts = (replace(program.PARTS[0], measure=broken), replace(program.PARTS[-1], measure=soaked))
+    monkeypatch.setattr(program, "PARTS", parts)
+    assert program.main(["--quick", "--docs", str(tmp_path)]) == 1
+    assert "no lab today" in capsys.readouterr().err
+    assert [each.part for each in program.read(tmp_path / "bench.json")] == ["soak"]
+
+
+def soaked(session: Session) -> Rounds:
+    return SOAK.rounds
 
 
 def test_an_unknown_part_is_a_usage_error() -> None:
