@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from tests.contract.conformance import message, traffic
+from tests.contract.conformance import message, question
 from tests.contract.conformance.case import Case, Group
 from tests.contract.conformance.message import Reply
 from tests.contract.conformance.stage import Stage
@@ -53,7 +53,7 @@ def addresses(stage: Stage) -> None:
 def turned(stage: Stage) -> None:
     for server, kind in zip(SERVERS, (message.A, message.AAAA), strict=True):
         queries = (message.query(TWELVE, kind),)
-        replies = [stage.call(traffic.ask, server, queries, traffic.Socket()) for _ in range(12)]
+        replies = [stage.call(question.ask, server, queries, question.Socket()) for _ in range(12)]
         found = [message.parse(reply).addresses for (reply,) in replies]
         assert len({tuple(sorted(each)) for each in found}) == 1
         assert len({each[0] for each in found}) > 2, "always in the same order"
@@ -136,63 +136,6 @@ def own_zone_above(stage: Stage) -> None:
         assert all(is_nodata(reply) for reply in asked(stage, text)), text
 
 
-def edns(stage: Stage) -> None:
-    for reply in asked(stage, ONE):
-        assert reply.opt is None
-    for do in (False, True):
-        for reply in asked(stage, ONE, tail=message.edns(do=do), more=1):
-            assert reply.opt is not None
-            assert (reply.opt.ttl, reply.opt.data) == (0x8000 if do else 0, b"")
-            assert reply.addresses == [VIPS[ONE][0]]
-    assert "EDNS: version: 0, flags: do" in stage.dig(f"@{SERVERS[0]}", "+dnssec", ONE)
-
-
-def version(stage: Stage) -> None:
-    for number in (1, 255):
-        for reply in asked(stage, ONE, tail=message.edns(version=number), more=1):
-            assert reply.opt is not None
-            assert (reply.rcode, reply.opt.ttl >> 16) == (0, 0x0100), "BADVERS is 16"
-            assert reply.answers == ()
-
-
-def options(stage: Stage) -> None:
-    for code, data in ((10, bytes(8)), (10, bytes(40)), (3, b""), (12, bytes(200)), (65001, b"x")):
-        tail = message.edns(options=message.option(code, data))
-        for reply in asked(stage, ONE, tail=tail, more=1):
-            assert reply.addresses == [VIPS[ONE][0]]
-            assert reply.opt is not None
-            assert reply.opt.data == b""
-    tail = message.edns(options=message.option(12, bytes(300)) + message.option(10, bytes(8)))
-    for reply in asked(stage, ONE, tail=tail, more=1):
-        assert reply.addresses == [VIPS[ONE][0]]
-
-
-def many(stage: Stage) -> None:
-    for kind in (message.A, message.AAAA):
-        for reply in asked(stage, TWELVE, kind):
-            assert not reply.is_truncated
-            assert len(set(reply.addresses)) == 12
-
-
-def sizes(stage: Stage) -> None:
-    for tail, fits in (
-        (b"", False),
-        (message.edns(100), False),
-        (message.edns(512), False),
-        (message.edns(1232), True),
-        (message.edns(4096), True),
-    ):
-        for reply in asked(stage, FORTY, tail=tail, more=len(tail) and 1):
-            assert reply.is_truncated is not fits, tail
-            assert (len(set(reply.addresses)) == 40) is fits, tail
-
-
-def again_over_tcp(stage: Stage) -> None:
-    for server in SERVERS:
-        assert len(stage.short(f"@{server}", "+noedns", FORTY)) == 40
-        assert " tc " in stage.dig(f"@{server}", "+noedns", "+ignore", FORTY).replace(";", " ")
-
-
 def case_kept(stage: Stage) -> None:
     text = "oNe.BookINFO.svc.CLUSTER.local"
     for reply in asked(stage, text):
@@ -259,12 +202,21 @@ def allocated(stage: Stage) -> None:
 def over_tcp(stage: Stage) -> None:
     for server in SERVERS:
         queries = tuple(message.query(text, number=n) for n, text in enumerate((ONE, FORTY, "one")))
-        replies = [message.parse(reply) for reply in stage.call(traffic.ask_tcp, server, queries)]
+        replies = [message.parse(reply) for reply in stage.call(question.ask_tcp, server, queries)]
         assert {r.number: len(r.addresses) for r in replies} == {0: 1, 1: 40, 2: 1}
         assert stage.short("+tcp", f"@{server}", ONE) == [VIPS[ONE][0]]
 
 
-CASES = tuple(
+def extra_names(stage: Stage) -> None:
+    for text in ("another.name.example", ONE, "one"):
+        for number, kind in enumerate((message.A, message.AAAA)):
+            for reply in asked(stage, text, kind):
+                assert reply.addresses == [VIPS[ONE][number]], text
+                assert [record.name for record in reply.answers] == [text]
+    assert all(is_nodata(reply) for reply in asked(stage, "another.name.example", message.TXT))
+
+
+MAIN = (
     Case(name, Group.DNS, run)
     for name, run in {
         "A and AAAA of a mesh name, which never leaves the host": addresses,
@@ -279,12 +231,6 @@ CASES = tuple(
         "ExternalName leads to its target and that one's addresses": external,
         "own zone: a name of nobody is NXDOMAIN with SOA": own_zone,
         "own zone: a name above a host's is NODATA": own_zone_above,
-        "EDNS is mirrored, DO with it": edns,
-        "EDNS version 1 is BADVERS": version,
-        "cookies, padding and unknown options are taken": options,
-        "twelve addresses: all of them": many,
-        "sizes 512 to 4096 are honoured, TC where it does not fit": sizes,
-        "what was cut comes whole over TCP": again_over_tcp,
         "0x20: question and owner keep the client's case": case_kept,
         "a name of 250 bytes": long_names,
         "a long name under a wildcard": long_wildcards,
@@ -294,4 +240,8 @@ CASES = tuple(
         "a host without addresses has VIPs": allocated,
         "mesh names over TCP/53, several on one connection": over_tcp,
     }.items()
+)
+CASES = (
+    *MAIN,
+    Case("extra names of istiod's name table", Group.DNS, extra_names, "name table"),
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.contract.conformance.stage import Stage
 
-BACKENDS = ("iptables", "nftables")
+BACKENDS = ("iptables", "nftables", "ebpf")
 Results = dict[str, dict[str, bool]]
 """Back end → case → whether it passed."""
 

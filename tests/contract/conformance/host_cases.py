@@ -109,7 +109,7 @@ def container_left_alone(stage: Stage) -> None:
     for number, server in enumerate(SERVERS):
         assert stage.addresses(server, "www.corp.example", stage.box) == [WWW[number]]
         assert stage.addresses(server, ONE, stage.box) == [UPSTREAM[number]]
-        assert stage.dial(ENDPOINT[number], owner=stage.box).way == "direct"
+        stage.assert_container_direct(ENDPOINT[number])
 
 
 def container_tcp(stage: Stage) -> None:
@@ -117,7 +117,7 @@ def container_tcp(stage: Stage) -> None:
         seen = stage.dial(vip, owner=stage.box)
         assert (seen.way, seen.peer) == ("sidecar", (vip, 7000)), seen
     for address in ENDPOINT:
-        assert stage.dial(address, owner=stage.box).way == "direct"
+        stage.assert_container_direct(address)
 
 
 def without_ipv6(stage: Stage) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interceptor.lab.removal import wait_until
-from tests.contract.conformance import traffic
+from tests.contract.conformance import connection
 from tests.contract.conformance.case import Case, Group
+from tests.contract.conformance.connection import IPPROTO_MPTCP, Dial
 from tests.contract.conformance.stage import Stage
-from tests.contract.conformance.traffic import IPPROTO_MPTCP, Dial
 from tests.contract.conformance.world import ENDPOINT, ONE, POD, SERVERS, VIPS, VM, WWW
 
 SOON_S = 1.0  # well below the first retransmission of a SYN, and Envoy's own patience
@@ -64,7 +64,7 @@ def kept(stage: Stage, address: str, way: Callable[[], None]) -> None:
     """Assert that a connection to ``address`` that is open lives through something."""
     name = f"kept-{len(list(stage.lab.host_folder('vm').glob('kept-*.log')))}"
     go = Path(stage.lab.folder, name)
-    argv = [sys.executable, "-c", traffic.KEPT, address, "7000", str(go)]
+    argv = [sys.executable, "-c", connection.KEPT, address, "7000", str(go)]
     process = stage.lab.start("vm", argv, name)
     wait_until(lambda: "open" in stage.lab.log("vm", name), "a connection", 5)
     way()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from tests.contract.conformance import message, traffic
+from tests.contract.conformance import message, question
 from tests.contract.conformance.case import Case, Group
 from tests.contract.conformance.stage import Stage
 from tests.contract.conformance.world import ECHO_SERVERS, ONE, SERVERS, VIPS, WWW
@@ -64,7 +64,7 @@ def untouched(packets: tuple[bytes, ...]) -> Callable[[Stage], None]:
         stage.assert_at_work()
         mark = stage.wire.mark()
         for server in SERVERS:
-            stage.call(traffic.send, server, packets)
+            stage.call(question.send, server, packets)
         wanted = [(server, packet) for server in SERVERS for packet in packets]
         assert sorted(stage.wire.since(mark)) == sorted(wanted)
 
@@ -99,7 +99,7 @@ def relayed(stage: Stage) -> None:
         assert stage.short("+tcp", f"@{server}", "www.corp.example") == [WWW[0]]
         assert len(stage.short("+noedns", f"@{server}", "big.corp.example", "TXT")) == 6
         queries = (message.query(ONE), message.query("www.corp.example"), message.query(ONE))
-        replies = [message.parse(reply) for reply in stage.call(traffic.ask_tcp, server, queries)]
+        replies = [message.parse(reply) for reply in stage.call(question.ask_tcp, server, queries)]
         addresses = sorted(reply.addresses[0] for reply in replies)
         assert addresses == sorted([WWW[0], "10.96.0.21", "10.96.0.21"])
 
@@ -112,7 +112,7 @@ def fragments(stage: Stage) -> None:
     stage.assert_at_work()
     query = (message.query("www.corp.example", tail=PADDING, more=1),)
     for server in ECHO_SERVERS:
-        assert stage.call(traffic.ask, server, query, traffic.Socket()) == list(query)
+        assert stage.call(question.ask, server, query, question.Socket()) == list(query)
 
 
 def fragments_of_ours(stage: Stage) -> None:

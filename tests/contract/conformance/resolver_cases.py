@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from tests.contract.conformance import message, traffic
+from tests.contract.conformance import message, question
 from tests.contract.conformance.case import Case, Group
+from tests.contract.conformance.question import CONNECTED, Socket
 from tests.contract.conformance.stage import Stage
-from tests.contract.conformance.traffic import CONNECTED, Socket
 from tests.contract.conformance.world import (
     FAR_SERVERS,
     LOST_SERVERS,
@@ -15,6 +15,7 @@ from tests.contract.conformance.world import (
     SECOND_SERVERS,
     SERVERS,
     STUB,
+    TUNNEL_SERVERS,
     VIPS,
     VM,
     WWW,
@@ -47,6 +48,32 @@ def behind_gateway(stage: Stage) -> None:
 def second_uplink(stage: Stage) -> None:
     for server in SECOND_SERVERS:
         both_sorts(stage, server)
+
+
+def tunnelled(stage: Stage) -> None:
+    for server in TUNNEL_SERVERS:
+        both_sorts(stage, server)
+        both_sorts(stage, server, Socket(device="tun0"))
+
+
+def link_local(stage: Stage) -> None:
+    """As router advertisements name resolvers (RFC 8106)."""
+    argv = ["ip", "-json", "-6", "address", "show", "dev", "eth0", "scope", "link"]
+    told = json.loads(stage.lab.run("dns", argv).stdout)
+    (address,) = (info["local"] for info in told[0]["addr_info"] if "local" in info)
+    server = f"{address}%eth0"
+    for is_connected in (True, False):
+        both_sorts(stage, server, Socket(is_connected))
+
+
+def mapped(stage: Stage) -> None:
+    """Java and others ask IPv4 servers by IPv6 sockets."""
+    for is_connected in (True, False):
+        reply = stage.ask(f"::ffff:{SERVERS[0]}", message.query(ONE), Socket(is_connected))
+        assert reply.addresses == [VIPS[ONE][0]]
+        query = message.query("www.corp.example")
+        reply = stage.ask(f"::ffff:{SERVERS[0]}", query, Socket(is_connected))
+        assert reply.addresses == [WWW[0]]
 
 
 def nowhere(stage: Stage) -> None:
@@ -94,7 +121,7 @@ def in_parallel(stage: Stage) -> None:
         ours = tuple(message.query(f"n{n}.wild.example", number=200 + n) for n in range(40))
         for is_connected in (True, False):
             how = Socket(is_connected)
-            replies = stage.call(traffic.ask, server, pairs + names + ours, how)
+            replies = stage.call(question.ask, server, pairs + names + ours, how)
             found = {reply.number: reply.addresses for reply in map(message.parse, replies)}
             assert len(found) == 82
             assert (found[1], found[2]) == ([VIPS[ONE][0]], [VIPS[ONE][1]])
@@ -132,10 +159,13 @@ CASES = tuple(
         "a resolver on the link": on_link,
         "a resolver behind the gateway": behind_gateway,
         "a resolver on a second uplink": second_uplink,
+        "a resolver through a tunnel (no link-layer header)": tunnelled,
+        "a link-local resolver": link_local,
         "a resolver that is gone, behind the gateway: mesh names go on": nowhere,
         "a stub resolver on 127.0.0.53, UDP and TCP": stub,
         "nobody on 127.0.0.1, ::1 and the own address: mesh names go on": own_address,
         "unconnected sockets": unconnected,
+        "IPv4-mapped sockets": mapped,
         "sockets bound to a source address": source_bound,
         "sockets bound to a device": device_bound,
         "A and AAAA at once from one socket, and bursts": in_parallel,

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from interceptor.lab.removal import NETNS_ETC, wait_until
-from tests.contract.conformance import message, traffic
+from tests.contract.conformance import message, question
 from tests.contract.conformance.case import Case, Group
 from tests.contract.conformance.client import ROOT, Owner
+from tests.contract.conformance.connection import Dial
+from tests.contract.conformance.question import Socket
 from tests.contract.conformance.setting import (
     EXCLUDED_CGROUP,
     EXCLUDED_GID,
@@ -24,7 +26,6 @@ from tests.contract.conformance.setting import (
     SIDECAR_ID,
 )
 from tests.contract.conformance.stage import Stage
-from tests.contract.conformance.traffic import Dial, Socket
 from tests.contract.conformance.world import (
     ENDPOINT,
     FAR_SERVERS,
@@ -120,7 +121,7 @@ def exempt(owner: Owner) -> Callable[[Stage], None]:
 
 
 def _over_tcp(server: str) -> list[str]:
-    (reply,) = traffic.ask_tcp(server, (message.query(ONE),))
+    (reply,) = question.ask_tcp(server, (message.query(ONE),))
     return message.parse(reply).addresses
 
 
@@ -232,8 +233,9 @@ def passthrough(stage: Stage) -> None:
 def other_namespace(stage: Stage) -> None:
     stage.assert_at_work()
     is_answered(stage, False, SERVERS, stage.box)
-    goes(stage, "direct", (*POD, *WWW), owner=stage.box)
-    goes(stage, "direct", POD, INCLUDED_PORT, stage.box)
+    for address in (*POD, *WWW):
+        stage.assert_container_direct(address)
+        stage.assert_container_direct(address, INCLUDED_PORT)
 
 
 MAIN = {

@@ -16,7 +16,8 @@ NO_IPV6 = "sysctl -qw net.ipv6.conf.all.disable_ipv6=1"
 IPV6_AGAIN = """
 sysctl -qw net.ipv6.conf.all.disable_ipv6=0
 ip address add fd77::10/64 dev eth0 nodad; ip address add fd88::10/64 dev eth1 nodad
-ip address add fd30::1/64 dev br0 nodad; ip route add default via fd77::1 src fd77::10
+ip address add fd30::1/64 dev br0 nodad; ip address add fd89::10/64 dev tun0 nodad
+ip route add default via fd77::1 src fd77::10
 """
 
 SETTINGS = {
@@ -38,6 +39,13 @@ SETTINGS = {
             },
         ),
         Setting("cgroup", {"capture": {"owners": {"exclude_cgroups": ["{cgroup}/aside"]}}}),
+        Setting(
+            "name table",
+            {
+                "mesh": {"source": "nametable", "nametable": "{folder}/table.json"},
+                "sidecar": {"mode": "none"},
+            },
+        ),
         Setting(
             "wide",
             {

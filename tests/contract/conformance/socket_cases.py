@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from interceptor.lab.removal import wait_until
-from tests.contract.conformance import traffic
+from tests.contract.conformance import connection
 from tests.contract.conformance.case import Case, Group
+from tests.contract.conformance.connection import IPPROTO_MPTCP, Dial, Seen
 from tests.contract.conformance.stage import Stage
-from tests.contract.conformance.traffic import IPPROTO_MPTCP, Dial, Seen
 from tests.contract.conformance.world import ENDPOINT, ONE, PEER, POD, TWO, VIPS, VM
+
+MUCH = 4 << 20
 
 
 def is_right(seen: Seen, vip: str, own: str = "") -> None:
@@ -84,7 +87,7 @@ def same_port(stage: Stage) -> None:
         for source in ("", VM[number]):
             port = 42000 + 2 * number + bool(source)  # the one before lingers in TIME_WAIT
             first, second = (Dial(vip, 7000, source, port) for vip in vips)
-            seen = stage.call(traffic.dial_twice, first, second)
+            seen = stage.call(connection.dial_twice, first, second)
             assert [each.way for each in seen] == ["sidecar", "sidecar"]
             assert [each.peer[0] for each in seen] == list(vips)
             assert {each.own[1] for each in seen} == {port}
@@ -99,22 +102,37 @@ def device_bound(stage: Stage) -> None:
 
 def copies(stage: Stage) -> None:
     for vip in VIPS[ONE]:
-        assert stage.call(traffic.peers_of_copies, Dial(vip, 7000)) == [(vip, 7000)] * 3
+        assert stage.call(connection.peers_of_copies, Dial(vip, 7000)) == [(vip, 7000)] * 3
 
 
 def reconnect(stage: Stage) -> None:
     for number in (0, 1):
         one, two = (Dial(VIPS[name][number], 7000) for name in (ONE, TWO))
         direct = Dial(ENDPOINT[number], 7000)
-        first, second = stage.call(traffic.dial_again, one, two)
+        first, second = stage.call(connection.dial_again, one, two)
         is_right(first, one.address)
         is_right(second, two.address)
-        first, second = stage.call(traffic.dial_again, one, direct)
+        first, second = stage.call(connection.dial_again, one, direct)
         is_right(first, one.address)
         assert (second.way, second.peer) == ("direct", (direct.address, 7000))
-        first, second = stage.call(traffic.dial_again, direct, one)
+        first, second = stage.call(connection.dial_again, direct, one)
         assert first.way == "direct"
         is_right(second, one.address)
+
+
+def much(stage: Stage) -> None:
+    for how in (Dial(), Dial(protocol=IPPROTO_MPTCP)):
+        for vip in VIPS[ONE]:
+            assert stage.call(connection.echo_much, replace(how, address=vip, port=7000)) == MUCH
+
+
+def crowd(stage: Stage) -> None:
+    """Alternately to two services, all open at the same time."""
+    places = tuple(Dial(VIPS[name][n % 2], 7000) for n in range(100) for name in (ONE, TWO))
+    seen = stage.call(connection.dial_all, places)
+    for how, each in zip(places, seen, strict=True):
+        is_right(each, how.address)
+        assert (each.server[0] == ENDPOINT[0]) is (how.address in VIPS[ONE]), each
 
 
 def client_seen(stage: Stage) -> None:
@@ -142,6 +160,8 @@ MAIN = {
     "bound to a device": device_bound,
     "getpeername after dup and fork": copies,
     "connected again after AF_UNSPEC": reconnect,
+    "two hundred at once, to two services": crowd,
+    "four megabytes both ways": much,
 }
 CASES = (
     *(Case(name, Group.SOCKET, run) for name, run in MAIN.items()),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from interceptor.lab.agent import Agent
 from interceptor.lab.removal import LabFailed
 from interceptor.lab.world import Lab
 from interceptor.sidecar import binary
-from tests.contract.conformance import client, message, traffic, world
+from tests.contract.conformance import client, connection, message, question, world
 from tests.contract.conformance.client import ROOT, Owner
+from tests.contract.conformance.connection import PLAIN, Dial, Seen
 from tests.contract.conformance.message import Reply
+from tests.contract.conformance.question import CONNECTED, Socket
 from tests.contract.conformance.setting import EXCLUDED_CGROUP, SETTINGS
-from tests.contract.conformance.traffic import CONNECTED, PLAIN, Dial, Seen, Socket
 from tests.contract.conformance.wire import Wire
 
 Result = TypeVar("Result")
@@ -41,6 +43,7 @@ class Stage:
         (removal.cgroup(lab.token, "vm") / EXCLUDED_CGROUP).mkdir()
         self.mesh = lab_agent.copy_mesh(lab.folder / "mesh", world.MESH)
         world.write_entries(self.mesh)
+        (lab.folder / "table.json").write_text(json.dumps(world.NAME_TABLE))
         self.before = snapshot.observe(lab, "vm")
         self.wire = Wire(lab)
         self._envoy, self._no_envoy = lab.folder / "envoy", lab.folder / "no-envoy"
@@ -69,7 +72,8 @@ class Stage:
             "sidecar": {"binary": str(self._envoy)},
             "agent": {"drain_s": 0},
         }
-        over = description.merge(text, _filled(setting.over, below))
+        words = {"{cgroup}": below, "{folder}": str(self.lab.folder)}
+        over = description.merge(text, _filled(setting.over, words))
         self.agent = lab_agent.prepare(self.lab, "vm", over, self.mesh)
         try:
             self.agent.start()
@@ -134,7 +138,7 @@ class Stage:
 
     def ask(self, server: str, query: bytes, how: Socket = CONNECTED, owner: Owner = ROOT) -> Reply:
         """The reply to one query. Raises TimeoutError or another OSError."""
-        return message.parse(self.call(traffic.ask, server, (query,), how, owner=owner)[0])
+        return message.parse(self.call(question.ask, server, (query,), how, owner=owner)[0])
 
     def addresses(
         self, server: str, name: str, owner: Owner = ROOT, how: Socket = CONNECTED
@@ -155,7 +159,12 @@ class Stage:
     ) -> Seen:
         """One connection, as both of its ends see it."""
         how = replace(how, address=address, port=port)
-        return self.call(traffic.dial, how, owner=owner, host=host)
+        return self.call(connection.dial, how, owner=owner, host=host)
+
+    def assert_container_direct(self, address: str, port: int = 7000) -> None:
+        """A container's connection is masqueraded, and keeps its port unless that is taken."""
+        seen = [self.dial(address, port, self.box) for _ in range(3)]
+        assert "direct" in {each.way for each in seen}, seen
 
     def running(self) -> Agent:
         """The agent that runs now."""
@@ -192,15 +201,18 @@ def _in_order(seen: snapshot.Snapshot) -> snapshot.Snapshot:
     }
 
 
-def _filled(value: object, cgroup: str) -> dict[str, object]:
-    """A setting's tree with the VM's cgroup where it says ``{cgroup}``."""
+def _filled(value: object, words: Mapping[str, str]) -> dict[str, object]:
+    """A setting's tree with the lab's own paths where it has a word for them."""
 
     def fill(node: object) -> object:
         if isinstance(node, dict):
             return {key: fill(each) for key, each in node.items()}
         if isinstance(node, list):
             return [fill(each) for each in node]
-        return node.replace("{cgroup}", cgroup) if isinstance(node, str) else node
+        if isinstance(node, str):
+            for word, meant in words.items():
+                node = node.replace(word, meant)
+        return node
 
     filled = fill(value)
     assert isinstance(filled, dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.contract.conformance import (
     answer_cases,
+    edns_cases,
     host_cases,
     loss_cases,
     passing_cases,
@@ -15,6 +16,7 @@ from tests.contract.conformance.case import Case, Unsupported
 
 CASES: tuple[Case, ...] = (
     *answer_cases.CASES,
+    *edns_cases.CASES,
     *passing_cases.CASES,
     *resolver_cases.CASES,
     *scope_cases.CASES,

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from interceptor.lab.removal import wait_until
 from interceptor.lab.world import Lab
-from tests.contract.conformance import client, message, traffic
+from tests.contract.conformance import client, message, question
 from tests.contract.conformance.world import SERVERS
 
 HEADER, RECORD, ETHERNET = 24, 16, 14  # pcap-savefile(5); a frame's header
@@ -40,7 +40,7 @@ class Wire:
         """
         token = os.urandom(8).hex()
         last = message.query(f"{token}.example")
-        client.run(self.lab, "vm", traffic.send, SERVERS[0], (last,))
+        client.run(self.lab, "vm", question.send, SERVERS[0], (last,))
         found: list[tuple[str, bytes]] = []
 
         def is_here() -> bool:

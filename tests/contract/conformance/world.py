@@ -1,7 +1,8 @@
 """Where the suite happens: a VM with an agent, its resolver, endpoints, a peer and a container.
 
 All hosts are on one switch, which is everybody's gateway too. The VM has a second uplink,
-``eth1``, to the resolver's host, and a bridge, ``br0``, with a container behind it.
+``eth1``, to the resolver's host, a tunnel to it, ``tun0``, and a bridge, ``br0``, with a
+container behind it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ UPSTREAM = ("198.51.100.66", "2001:db8:bad::66")
 SERVERS = ("10.77.0.53", "fd77::53")
 FAR_SERVERS = ("198.18.0.53", "fd18::53")  # behind the gateway
 ECHO_SERVERS = ("198.18.0.54", "fd18::54")  # there too; what is asked is what is answered
+TUNNEL_SERVERS = ("10.89.0.53", "fd89::53")  # through a device without link-layer header
 SECOND_SERVERS = ("10.88.0.53", "fd88::53")  # on the second uplink
 DEAD_SERVERS = ("10.77.0.99", "fd77::99")  # on the link, but nobody bears the address
 LOST_SERVERS = ("203.0.113.53", "2001:db8:dead::53")  # behind the gateway, and nobody there
@@ -45,7 +47,18 @@ DNS_RECORDS = (
     *(f"host-record={host},{','.join(UPSTREAM)}" for host in (ONE, TWO, TWELVE, LONG)),
     *(f"host-record={n}.numbered.example,10.77.0.61" for n in range(40)),
 )
-BOX = ("172.30.0.2", "fd30::2")
+NAME_TABLE = {
+    "table": {
+        ONE: {
+            "ips": list(VIPS[ONE]),
+            "registry": "Kubernetes",
+            "shortname": "one",
+            "namespace": "bookinfo",
+            "altHosts": ["another.name.example"],
+        }
+    }
+}
+"""What istiod would say of `ONE`, which has one more name there."""
 LINKS = """
 link add eth1 netns {vm} type veth peer name eth1 netns {dns}
 link add br0 netns {vm} type bridge forward_delay 0 mcast_snooping 0
@@ -158,6 +171,20 @@ def write_entries(folder: Path) -> None:
         (folder / f"entry-{number}.json").write_text(json.dumps(entry))
 
 
+def dig_tunnel(lab: Lab) -> None:
+    """``tun0`` of the VM and of the resolver's host."""
+    argv = [sys.executable, "-m", "tests.contract.conformance.tunnel", lab.namespace("vm")]
+    lab.start("dns", argv, "tunnel", detached=True)
+    wait_until(lambda: "ready" in lab.log("dns", "tunnel"), "the tunnel")
+    for host, number in (("vm", 10), ("dns", 53)):
+        lines = f"""
+link set tun0 up
+address add 10.89.0.{number}/24 dev tun0
+address add fd89::{number}/64 dev tun0 nodad
+"""
+        command.run(["ip", "-n", lab.namespace(host), "-batch", "-"], lines)
+
+
 def wire(lab: Lab) -> None:
     """The second uplink, the bridge and the container, whose namespace goes with the lab."""
     box = lab.namespace("box")
@@ -166,6 +193,7 @@ def wire(lab: Lab) -> None:
     command.run(["ip", "-batch", "-"], LINKS.format(**names))
     for host, lines in (("vm", ON_VM), ("dns", ON_DNS), (SWITCH, ON_SWITCH), ("box", ON_BOX)):
         command.run(["ip", "-n", lab.namespace(host), "-batch", "-"], lines)
+    dig_tunnel(lab)
     lab.run("vm", ["sh", "-euc", FORWARDING])
     forward = "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1"
     command.run(["nsenter", f"--net=/run/netns/{lab.namespace(SWITCH)}", *forward.split()])

@@ -1,4 +1,4 @@
-"""What clients do, as functions that run in a process of their own on a host."""
+"""Connections as clients make them: functions that run in a process of their own on a host."""
 
 from __future__ import annotations
 
@@ -12,74 +12,11 @@ import struct
 import time
 from dataclasses import dataclass
 
-SO_BINDTODEVICE, IP_FREEBIND, IPPROTO_MPTCP = 25, 15, 262
+from tests.contract.conformance.question import family_of, prepare
+
+IP_FREEBIND, IPPROTO_MPTCP = 15, 262
 TCP_FASTOPEN_CONNECT, MSG_FASTOPEN = 30, 0x20000000  # linux/tcp.h, linux/socket.h
 ANYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
-
-
-@dataclass(frozen=True, slots=True)
-class Socket:
-    """How a datagram socket asks. ``at_once``: every query is sent before a reply is read."""
-
-    is_connected: bool = True
-    source: str = ""
-    device: str = ""
-    mark: int = 0
-    timeout_s: float = 2.0
-
-
-CONNECTED = Socket()
-
-
-def family_of(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-def _prepare(one: socket.socket, how: Socket | Dial) -> None:
-    if how.mark:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, how.mark)
-    if how.device:
-        one.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, how.device.encode())
-
-
-def ask(server: str, queries: tuple[bytes, ...], how: Socket) -> list[bytes]:
-    """The replies to queries that are sent at once from one socket, in the order of arrival.
-
-    Raises TimeoutError, or AssertionError for a reply from anybody else than the server.
-    """
-    with socket.socket(family_of(server), socket.SOCK_DGRAM) as one:
-        _prepare(one, how)
-        one.settimeout(how.timeout_s)
-        if how.source:
-            one.bind((how.source, 0))
-        if how.is_connected:
-            one.connect((server, 53))
-            for query in queries:
-                one.send(query)
-        else:
-            for query in queries:
-                one.sendto(query, (server, 53))
-        replies = []
-        for _ in queries:
-            reply, source = one.recvfrom(65535)
-            assert source[:2] == (server, 53), f"the reply came from {source}"
-            replies.append(reply)
-        return replies
-
-
-def send(server: str, packets: tuple[bytes, ...]) -> None:
-    """Packets to a server, whose replies nobody waits for."""
-    with socket.socket(family_of(server), socket.SOCK_DGRAM) as one:
-        for packet in packets:
-            one.sendto(packet, (server, 53))
-
-
-def ask_tcp(server: str, queries: tuple[bytes, ...]) -> list[bytes]:
-    """The replies to queries written at once on one TCP connection (RFC 7766)."""
-    with socket.create_connection((server, 53), 3) as one:
-        one.sendall(b"".join(struct.pack(">H", len(query)) + query for query in queries))
-        stream = one.makefile("rb")
-        return [stream.read(struct.unpack(">H", stream.read(2))[0]) for _ in queries]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +78,7 @@ def open_socket(how: Dial) -> socket.socket:
     family = socket.AF_INET6 if how.is_mapped else family_of(how.address)
     one = socket.socket(family, socket.SOCK_STREAM, how.protocol)
     one.settimeout(how.timeout_s)
-    _prepare(one, how)
+    prepare(one, how.device, how.mark)
     if how.source or how.source_port:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)  # of both families; for ::6
@@ -245,6 +182,41 @@ def dial_again(first: Dial, second: Dial) -> tuple[Seen, Seen]:
             raise OSError(ctypes.get_errno(), "AF_UNSPEC")
         connect(one, second)
         return seen, listen(one)
+
+
+def dial_all(places: tuple[Dial, ...]) -> list[Seen]:
+    """Connections that are opened one by one, and closed only when all have spoken."""
+    with contextlib.ExitStack() as stack:
+        found = []
+        for how in places:
+            one = stack.enter_context(open_socket(how))
+            connect(one, how)
+            found.append((one, listen(one)))
+        for one, _ in found:
+            one.sendall(b"still\n")
+            assert _line(one) == "still"
+        return [seen for _, seen in found]
+
+
+def echo_much(how: Dial, size: int = 4 << 20) -> int:
+    """How many of ``size`` bytes come back, the right ones, while they are being sent."""
+    data = os.urandom(65536)
+    with open_socket(how) as one:
+        connect(one, how)
+        listen(one)
+        left, back = size, b""
+        one.setblocking(False)
+        while len(back) < size:
+            can_read, can_write, _ = select.select([one], [one] if left else [], [], how.timeout_s)
+            if not can_read and not can_write:
+                raise TimeoutError
+            if can_read:
+                back += one.recv(1 << 20)
+            if can_write:
+                at = (size - left) % len(data)
+                left -= one.send(data[at : at + left])
+        assert back == data * (size // len(data)), "other bytes came back"
+        return len(back)
 
 
 def peers_of_copies(how: Dial) -> list[tuple[str, int]]:
