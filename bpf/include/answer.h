@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0) */
 /*
- * This file holds the answer's records, byte for byte those of interceptor/dns/wire.py and reply.py:
- * what stands behind the question, into s->reply.
+ * This file holds the answer's records, byte for byte those of interceptor/dns/wire.py and
+ * reply.py: what stands behind the question, into s->reply.
  */
 #ifndef INTERCEPTOR_ANSWER_H
 #define INTERCEPTOR_ANSWER_H
@@ -24,7 +24,7 @@ static __u32 (*random32)(void) = (void *)7;
 
 /* At most: 8 A, 8 AAAA, OPT. So that with NAME_SIZE every answer is below 512 bytes: none is ever
  * truncated, whatever size the client takes. */
-_Static_assert(ADDRESSES * (A_SIZE + AAAA_SIZE) + OPT_SIZE + NAME_SIZE + 16 <= 512, "it always fits");
+_Static_assert(ADDRESSES * (A_SIZE + AAAA_SIZE) + OPT_SIZE + NAME_SIZE + 16 <= 512, "it fits");
 
 #define PUT32(at, n, value) (((half *)(at))[n] = NET32((__u32)(value)))
 
@@ -91,7 +91,8 @@ static INLINE __u64 zone_place(struct scratch *s, const struct locale *locale)
 	if (place >= 0)                                                 \
 		return place;
 	if (locale->flags & LOCALE_HAS_ZONES) {
-		ZONE(SUFFIX_ZONES) ZONE(SUFFIX_ZONES + 1) ZONE(SUFFIX_ZONES + 2) ZONE(SUFFIX_ZONES + 3)
+		ZONE(SUFFIX_ZONES) ZONE(SUFFIX_ZONES + 1)
+		ZONE(SUFFIX_ZONES + 2) ZONE(SUFFIX_ZONES + 3)
 	}
 	ZONE(SUFFIX_DOMAIN)
 #undef ZONE

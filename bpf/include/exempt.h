@@ -43,7 +43,8 @@ static INLINE __u32 owner_of(struct __sk_buff *skb, __u32 flags)
 }
 
 /* Rules 2 and 4. */
-static INLINE int owner_is_exempt(struct __sk_buff *skb, const struct policy *policy, __u16 generation)
+static INLINE int owner_is_exempt(struct __sk_buff *skb, const struct policy *policy,
+				  __u16 generation)
 {
 	__u32 flags = policy->flags, uid, owner;
 
@@ -69,7 +70,8 @@ static INLINE int owner_is_exempt(struct __sk_buff *skb, const struct policy *po
 /* Rule 3. */
 static INLINE int came_through(struct scratch *s)
 {
-	const half *from4 = (half *)(s->packet + IPV4_AT + 12), *from6 = (half *)(s->packet + IPV6_AT + 8);
+	const half *from4 = (half *)(s->packet + IPV4_AT + 12);
+	const half *from6 = (half *)(s->packet + IPV6_AT + 8);
 
 	if (!s->six)
 		return from4[0] == NET32(PASSTHROUGH4);

@@ -93,9 +93,10 @@ static INLINE int settle(struct scratch *s, void *map, struct name_value *value,
 static INLINE void note_tries(struct scratch *s, const struct base *base,
 			      const struct locale *locale)
 {
-	__u64 whole = base->size - 1, before = before_suffix(s, base, &locale->suffixes[SUFFIX_OWN]);
+	__u64 whole = base->size - 1, before;
 	__u32 try = TRY(whole, MARK_ROOT);
 
+	before = before_suffix(s, base, &locale->suffixes[SUFFIX_OWN]);
 	if (before) {
 		try = TRY(before, MARK_OWN);
 	} else {
@@ -230,7 +231,8 @@ static INLINE int candidate(struct scratch *s, struct base *base, const struct l
 	base->size = end - shift + 1;
 	base->shift = shift;
 	base->offset = OFFSET(rest.name);
-	copy_front(s, s->rest.name, PLACE(s, OFFSET(asked.name) + shift), MASKED(end - shift, NAME_SIZE - 1));
+	copy_front(s, s->rest.name, PLACE(s, OFFSET(asked.name) + shift),
+		   MASKED(end - shift, NAME_SIZE - 1));
 	return 1;
 }
 

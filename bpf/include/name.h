@@ -186,7 +186,8 @@ static INLINE int question_read(struct scratch *s)
 	__u64 at;
 	int read;
 
-	if (TAKE16(dns, 2) & ODD_FLAGS || TAKE16(dns, 4) != 1 || *(half *)(dns + 6) || additionals > 1)
+	if (TAKE16(dns, 2) & ODD_FLAGS || TAKE16(dns, 4) != 1 || *(half *)(dns + 6) ||
+	    additionals > 1)
 		return DNS_ODD;
 	read = take_name(s);
 	if (read != QUESTION_READ)

@@ -4,16 +4,19 @@
  * and the bytes back into the packet.
  *
  * Whether the device or we make the UDP checksum is not to be seen from here. So it is only ever
- * corrected by what has changed, which is right for both; turned addresses and ports change nothing.
+ * corrected by what has changed, right for both; turned addresses and ports change nothing.
  */
 #ifndef INTERCEPTOR_REPLY_H
 #define INTERCEPTOR_REPLY_H
 
 #include "answer.h"
 
-static long (*packet_store)(void *skb, __u64 at, const void *from, __u64 size, __u64 flags) = (void *)9;
-static long (*checksum_correct)(void *skb, __u64 at, __u64 from, __u64 to, __u64 flags) = (void *)11;
-static __s64 (*difference)(void *from, __u64 from_size, void *to, __u64 to_size, __u64 seed) = (void *)28;
+static long (*packet_store)(void *skb, __u64 at, const void *from, __u64 size,
+			   __u64 flags) = (void *)9;
+static long (*checksum_correct)(void *skb, __u64 at, __u64 from, __u64 to,
+			       __u64 flags) = (void *)11;
+static __s64 (*difference)(void *from, __u64 from_size, void *to, __u64 to_size,
+			  __u64 seed) = (void *)28;
 static long (*packet_resize)(void *skb, __u64 size, __u64 flags) = (void *)38;
 
 #define FLAG_QR 0x8000u
@@ -112,7 +115,8 @@ static INLINE __u64 turn_message(struct scratch *s, int result)
 }
 
 /* Headers, and behind the question what answer.h has made. 0: done; else the packet is spoilt. */
-static INLINE long store(struct __sk_buff *skb, struct scratch *s, struct shape shape, __u64 tail_at)
+static INLINE long store(struct __sk_buff *skb, struct scratch *s, struct shape shape,
+			 __u64 tail_at)
 {
 	__u64 size = MASKED(AGAIN(s->reply_length), 0x1ff);
 
@@ -126,10 +130,12 @@ static INLINE long store(struct __sk_buff *skb, struct scratch *s, struct shape 
 }
 
 /* DNS_PASS: nothing was changed after all; DNS_ERROR: the packet is spoilt; else the result. */
-static INLINE int reply_write(struct __sk_buff *skb, struct scratch *s, struct shape shape, int result)
+static INLINE int reply_write(struct __sk_buff *skb, struct scratch *s, struct shape shape,
+			      int result)
 {
 	__u64 question_end = MASKED(AGAIN(s->name_length), 0xff) + 16;
-	__u32 tail_at = dns_offset(shape) + question_end, checksum_at = dns_offset(shape) - 2;
+	__u32 tail_at = dns_offset(shape) + question_end;
+	__u32 checksum_at = dns_offset(shape) - 2;
 	__u32 udp_size = UDP_HEADER + question_end + s->reply_length;
 	__u64 sum, length;
 

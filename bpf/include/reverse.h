@@ -17,7 +17,8 @@
 static INLINE __u64 octet(struct scratch *s, __u64 at)
 {
 	const __u8 *label = PLACE(s, OFFSET(asked.name) + at);
-	__u64 size = label[0], first = label[1] - '0', second = label[2] - '0', third = label[3] - '0';
+	__u64 size = label[0], first = label[1] - '0';
+	__u64 second = label[2] - '0', third = label[3] - '0';
 
 	if (size < 1 || size > 3 || first > 9)
 		return 256;
@@ -37,7 +38,8 @@ static INLINE int reversed4(struct scratch *s, struct in6 *address)
 	const __u8 *end = PLACE(s, OFFSET(asked.name) + s->name_length - ARPA4);
 
 	/* "\7in-addr", and "\4arpa" with the root */
-	if (*(half *)end != LABEL4(7, 'i', 'n', '-') || *(half *)(end + 4) != LABEL4('a', 'd', 'd', 'r') ||
+	if (*(half *)end != LABEL4(7, 'i', 'n', '-') ||
+	    *(half *)(end + 4) != LABEL4('a', 'd', 'd', 'r') ||
 	    (*(word *)(end + 6) >> 16) != ARPA)
 		return 0;
 	__builtin_memset(address, 0, 10);
@@ -69,7 +71,7 @@ static INLINE int reversed6(struct scratch *s, struct in6 *address)
 {
 	const __u8 *name = s->asked.name, *end = name + 2 * NIBBLES;
 
-	if (*(half *)end != LABEL4(3, 'i', 'p', '6') || (*(word *)(end + 2) >> 16 & 0xffffffffffffull) != ARPA)
+	if (*(half *)end != LABEL4(3, 'i', 'p', '6') || *(word *)(end + 2) >> 16 != ARPA)
 		return 0;
 #define BYTE(n)                                                                       \
 	{                                                                             \

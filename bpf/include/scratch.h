@@ -79,7 +79,8 @@ _Static_assert(MAXIMUM_MESSAGE + 64 < PACKET_SIZE, "a packet is handed over whol
 
 /* Any change of the struct's shape changes it; raise the first number for other changes. */
 #define SCRATCH_VERSION                                                                   \
-	(1ull << 48 | sizeof(struct scratch) << 32 | __builtin_offsetof(struct scratch, rest) << 16 | \
+	(1ull << 48 | sizeof(struct scratch) << 32 |                                      \
+	 __builtin_offsetof(struct scratch, rest) << 16 |                                 \
 	 __builtin_offsetof(struct scratch, packet))
 
 #define OFFSET(field) __builtin_offsetof(struct scratch, field)
@@ -91,7 +92,8 @@ _Static_assert(MAXIMUM_MESSAGE + 64 < PACKET_SIZE, "a packet is handed over whol
 _Static_assert(OFFSET(cut) + NAME_SIZE <= LIMIT, "keys are within LIMIT");
 _Static_assert(LIMIT + NAME_SIZE <= sizeof(struct scratch), "windows are within the map's value");
 
-#define EIGHT(X, n) X((n) + 0) X((n) + 1) X((n) + 2) X((n) + 3) X((n) + 4) X((n) + 5) X((n) + 6) X((n) + 7)
+#define FOUR(X, n) X((n) + 0) X((n) + 1) X((n) + 2) X((n) + 3)
+#define EIGHT(X, n) FOUR(X, n) FOUR(X, (n) + 4)
 #define SIXTEEN(X) EIGHT(X, 0) EIGHT(X, 8)
 
 /* Zeros must stay zero: nobody writes to them but here. */

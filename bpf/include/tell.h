@@ -58,7 +58,8 @@ static INLINE int hand_over(struct __sk_buff *skb, struct scratch *s, __u32 plac
 {
 	__u64 seen_ns = state(STATE_WORKER_NS);
 	__u64 ip_at = AGAIN(s->six) ? IPV6_AT : IPV4_AT, size;
-	struct handover *record = (struct handover *)(s->packet + ip_at - __builtin_offsetof(struct handover, packet));
+	__u8 *begin = s->packet + ip_at - __builtin_offsetof(struct handover, packet);
+	struct handover *record = (struct handover *)begin;
 
 	if (!seen_ns || time_ns() > seen_ns + WORKER_PATIENCE_NS)
 		return 0;
