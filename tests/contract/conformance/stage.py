@@ -44,7 +44,7 @@ class Stage:
         self.mesh = lab_agent.copy_mesh(lab.folder / "mesh", world.MESH)
         world.write_entries(self.mesh)
         (lab.folder / "table.json").write_text(json.dumps(world.NAME_TABLE))
-        self.before = snapshot.observe(lab, "vm")
+        self.before = self._observe()
         self.wire = Wire(lab)
         self._envoy, self._no_envoy = lab.folder / "envoy", lab.folder / "no-envoy"
         self._envoy.write_text(WRAPPER.format(flag=self._no_envoy, envoy=binary.find(None)))
@@ -79,6 +79,8 @@ class Stage:
             self.agent.start()
         except LabFailed as error:
             self._failure = error
+            return
+        assert f"backend: {self.backend} [" in self.agent.log(), "another back end is at work"
 
     def leave(self) -> None:
         """End the agent, if one runs, as its configuration says."""
@@ -94,8 +96,13 @@ class Stage:
     def left_behind(self) -> str:
         """What the VM shows that it did not show before any agent ran; empty: nothing."""
         self.leave()
-        after = snapshot.observe(self.lab, "vm")
-        return snapshot.diff(_in_order(self.before), _in_order(after))
+        return snapshot.diff(_in_order(self.before), _in_order(self._observe()))
+
+    def _observe(self) -> snapshot.Snapshot:
+        """The VM with what programs hang on: queueing disciplines, and what is pinned."""
+        pins = sorted(map(str, removal.bpffs(self.lab.token, "vm").rglob("*")))
+        more = {"tc qdisc": self.vm("tc", "qdisc", "show"), "pins": "\n".join(pins)}
+        return {**snapshot.observe(self.lab, "vm"), **more}
 
     # --- programs
 
