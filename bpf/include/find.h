@@ -181,15 +181,15 @@ static INLINE __u64 weight(__u64 x)
 static INLINE struct name_value *find_wild(struct scratch *s, void *map, const struct base *base,
 			    const struct locale *locale)
 {
-	__u64 depths = locale->wild_depths & ((1ull << MASKED(base->labels, 63)) - 1);
 	__u32 n;
 
+	AGAIN(s->depths) = locale->wild_depths & ((1ull << MASKED(base->labels, 63)) - 1);
 #pragma clang loop unroll(disable)
 	for (n = 0; n < WILDCARDS; n++) {
 		struct name_value *value;
-		__u64 below = depths, label;
+		__u64 below = AGAIN(s->depths), label;
 
-		if (!depths)
+		if (!below)
 			break;
 		below |= below >> 1;
 		below |= below >> 2;
@@ -197,7 +197,7 @@ static INLINE struct name_value *find_wild(struct scratch *s, void *map, const s
 		below |= below >> 8;
 		below |= below >> 16;
 		below |= below >> 32;
-		depths &= below >> 1;
+		AGAIN(s->depths) = AGAIN(s->depths) & below >> 1;
 		label = s->label[MASKED(base->labels + 1 - weight(below), LABELS - 1)];
 		value = probe(s, map, base->offset + label);
 		if (value)

@@ -64,6 +64,7 @@ struct scratch {
 	__u32 key_at;   /* offset in the scratch of the key that was looked up */
 	__u32 mark_at;  /* ... and of its mark */
 	__u64 writes;   /* STATE_WRITES when the look-up began */
+	__u64 depths;   /* wild_depths that are still to be tried */
 	__u32 reply_length;
 	__u32 answers;
 	__u32 authorities;
