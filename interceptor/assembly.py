@@ -135,6 +135,11 @@ def open_backend(config: Config, choice: Choice) -> Joined:
     return joined.build(choice, open_journal(config), ground.choose(config, choice))
 
 
+def bypasses_by_rules(config: Config, choice: Choice) -> bool:
+    """Whether the rules change as the sidecar comes and goes. Programs see it for themselves."""
+    return config.agent.on_sidecar_loss == "bypass" and choice.tcp != "ebpf"
+
+
 def worker_settings(config: Config, choice: Choice) -> WorkerSettings:
     """What the DNS worker has to know: packets come by a netfilter queue, or by the programs."""
     dns, is_kernel = config.dns, choice.dns == "ebpf"

@@ -63,10 +63,11 @@ class Daemon:
         self.confirmed = asyncio.Event()
         self.stopping = asyncio.Event()
         self._locale = assembly.locale(config)
-        self._coverage = Coverage(self._plan())
+        self._bypasses = assembly.bypasses_by_rules(config, choice)
         self._listeners: Listeners | None = None
-        self._failed = False
+        self._failed = self._is_away = False
         self._told = asyncio.Event()
+        self._coverage = Coverage(plan.build(config, facts))
 
     async def run(self, confirm_s: float | None) -> int:
         """From nothing to a clean stop. Returns the exit code."""
@@ -117,7 +118,8 @@ class Daemon:
             await self.sidecar.open(self.table)
         elif config.sidecar.mode == "external" and config.capture.enabled:
             port = config.sidecar.outbound_port
-            if not is_listening(port):
+            self._is_away = not is_listening(port)
+            if self._is_away and not self._bypasses:
                 log.warning("no sidecar listens", port=port, captured="connections are refused")
         if self.tenure is not None:
             await asyncio.to_thread(self.tenure.register)
@@ -131,16 +133,18 @@ class Daemon:
 
     async def _serve(self, source: asyncio.Task[None], confirm_s: float | None) -> None:
         """Follow everything until told to stop."""
-        watchers = [
-            source,
-            asyncio.create_task(self.guard.follow(), name="rules"),
-            asyncio.create_task(self._follow_resolver(), name="resolver"),
-            asyncio.create_task(self._follow_links(), name="links"),
+        watched: list[Coroutine[object, object, object]] = [
+            self.guard.follow(),
+            self._follow_resolver(),
+            self._follow_links(),
         ]
         if self.tenure is not None:
-            watchers.append(asyncio.create_task(self.tenure.keep(), name="tenure"))
+            watched.append(self.tenure.keep())
+        if self._bypasses and self.config.sidecar.mode == "external":
+            watched.append(self._follow_external())
         if confirm_s is not None:
-            watchers.append(asyncio.create_task(self._await_confirmation(confirm_s)))
+            watched.append(self._await_confirmation(confirm_s))
+        watchers = [source, *map(asyncio.create_task, watched)]
         stopped = asyncio.create_task(self.stopping.wait())
         try:
             waiting = {stopped, *watchers}
@@ -243,32 +247,32 @@ class Daemon:
 
     def _on_sidecar(self, state: State) -> None:
         log.info("sidecar", state=state.value)
-        by_rules = self.choice.tcp != "ebpf"  # whose programs see for themselves who listens
-        wanted = self.config.agent.on_sidecar_loss == "bypass"
-        if wanted and by_rules and self.guard.plan is not None:
+        if self._bypasses and self.guard.plan is not None:
             asyncio.get_running_loop().create_task(self._bypass(state is not State.LIVE))
+
+    async def _follow_external(self) -> None:
+        """Somebody else's Envoy tells nobody of its comings and goings."""
+        async for is_there in wait.listening_changes(self.config.sidecar.outbound_port):
+            await self._bypass(not is_there)
 
     async def _bypass(self, away: bool) -> None:
         """on_sidecar_loss: bypass. While Envoy is away nothing is sent to it."""
+        self._is_away = away
         if not self.stopping.is_set():
-            built = self._plan()
-            await self.guard.install(built.only(plan.Plane.DNS) if away else built)
+            await self.guard.install(self._plan())
 
     async def _await_confirmation(self, limit_s: float) -> None:
         """--confirm: all is taken back unless somebody says in time that it works."""
-        if await confirmation.wait_confirmed(self.confirmed, limit_s):
-            log.info("confirmed")
-            return
-        log.error("not confirmed in time; everything is taken back", limit_s=limit_s)
-        self._failed = True
-        self.stopping.set()
+        self._failed = not await confirmation.wait_confirmed(self.confirmed, limit_s)
+        if self._failed:
+            log.error("not confirmed in time; everything is taken back", limit_s=limit_s)
+            self.stopping.set()
 
     # --- views
 
     def _plan(self) -> Plan:
-        built = plan.build(self.config, self.facts)
-        coverage = getattr(self, "_coverage", None)
-        return built.exchange(coverage.places()) if coverage is not None else built
+        built = plan.build(self.config, self.facts).exchange(self._coverage.places())
+        return built.only(plan.Plane.DNS) if self._is_away and self._bypasses else built
 
     def _view(self) -> tuple[Locale, Iterable[Host]]:
         return self._locale, self.table.hosts.values()

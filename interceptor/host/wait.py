@@ -54,6 +54,18 @@ async def drained(port: int, limit_s: float) -> bool:
     return False
 
 
+async def listening_changes(port: int, look_s: float = DRAIN_POLL_S) -> AsyncIterator[bool]:
+    """Whether somebody of this network namespace listens on a port: at first, and whenever
+    that changes."""
+    before: bool | None = None
+    while True:
+        now = has_sockets(port, LISTEN)
+        if now is not before:
+            before = now
+            yield now
+        await asyncio.sleep(look_s)
+
+
 Stamp = tuple[int, int, int, int] | None
 
 

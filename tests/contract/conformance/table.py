@@ -45,13 +45,6 @@ TABLE: tuple[tuple[tuple[str, ...], str, str, str], ...] = (
     ),
     (
         NETFILTER,
-        "no external sidecar, bypass: both go direct",
-        "rules cannot see whether a listener lives; the daemon exchanges them for the sidecar "
-        "that it manages itself",
-        "error='ECONNREFUSED'",
-    ),
-    (
-        NETFILTER,
         "agent dies: names of others and of the mesh go on",
         "a queue that nobody reads lets its packets pass: mesh names are the resolver's until "
         "the agent is back",

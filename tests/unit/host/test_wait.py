@@ -81,3 +81,21 @@ def test_the_links_are_looked_at_once_before_anything_changes() -> None:
         await changes.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(main())
+
+
+def test_a_listener_is_told_of_as_it_comes_and_goes() -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+
+        async def main() -> list[bool]:
+            changes = wait.listening_changes(port, 0.01)
+            told = [await anext(changes)]
+            one.listen()
+            told.append(await asyncio.wait_for(anext(changes), 2))
+            one.close()
+            told.append(await asyncio.wait_for(anext(changes), 2))
+            await changes.aclose()  # type: ignore[attr-defined]
+            return told
+
+        assert asyncio.run(main()) == [False, True, False]
