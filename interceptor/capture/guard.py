@@ -35,10 +35,12 @@ CALM_S = 60.0  # without a repair so long, the next is the first again
 class Coverage:
     """The mesh's addresses outside of the networks that are captured anyway, counted.
 
-    With the VIP ranges captured as a whole this is small, however large the mesh.
+    With the VIP ranges captured as a whole this is small, however large the mesh; where no
+    TCP is captured nobody asks for them, and nothing is counted.
     """
 
     def __init__(self, plan: Plan) -> None:
+        self._is_wanted = Plane.TCP in plan.planes
         self._spans: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
         for network in plan.fixed:
             span = (int(network.network_address), int(network.broadcast_address))
@@ -46,18 +48,33 @@ class Coverage:
         self._counts: Counter[Place] = Counter()
 
     def add(self, hosts: Iterable[Host]) -> None:
-        for host in hosts:
+        for host in hosts if self._is_wanted else ():
             self._counts.update(self._uncovered(host))
 
     def follow(self, difference: Difference) -> bool:
-        """Whether the places changed."""
-        before = set(self._counts)
+        """Whether the places changed. Looks at those of the difference only, and at no others."""
+        if not self._is_wanted:
+            return False
+        if not difference.before:
+            known = len(self._counts)
+            self.add(difference.upserted)
+            return len(self._counts) != known
+        changes = Counter(place for host in difference.upserted for place in self._uncovered(host))
         for host in difference.before:
-            self._counts.subtract(self._uncovered(host))
-        self.add(difference.upserted)
-        for place in [place for place, count in self._counts.items() if count <= 0]:
-            del self._counts[place]
-        return before != set(self._counts)
+            changes.subtract(self._uncovered(host))
+        has_moved = False
+        for place, change in changes.items():
+            has_moved |= self._count(place, change)
+        return has_moved
+
+    def _count(self, place: Place, change: int) -> bool:
+        """Whether ``place`` has come or gone by so many hosts more or fewer."""
+        was = self._counts.get(place, 0)
+        if was + change > 0:
+            self._counts[place] = was + change
+        else:
+            self._counts.pop(place, None)
+        return (was > 0) != (was + change > 0)
 
     def places(self) -> tuple[Place, ...]:
         return tuple(self._counts)

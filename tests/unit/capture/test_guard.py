@@ -48,6 +48,23 @@ def test_a_cidr_of_a_service_entry_is_a_place_too() -> None:
     assert coverage.places() == (ip_network("198.51.100.0/24"),)
 
 
+def test_an_address_that_moves_from_one_host_to_another_is_no_change() -> None:
+    coverage = Coverage(PLAN)
+    one, two = host("a", "10.0.0.1"), host("b", "10.0.0.1")
+    coverage.follow(Difference((one,)))
+    assert not coverage.follow(Difference((two,), ("a",), (one,)))
+    assert coverage.places() == (ip_address("10.0.0.1"),)
+
+
+def test_nothing_is_counted_where_no_tcp_is_captured() -> None:
+    config = Config.model_validate({"sidecar": {"mode": "none"}})
+    coverage = Coverage(plan.build(config, Facts()))
+    one = host("a", "10.0.0.1")
+    coverage.add([one])
+    assert not coverage.follow(Difference((one,)))
+    assert coverage.places() == ()
+
+
 tables = st.dictionaries(
     st.sampled_from("abcd"),
     st.lists(st.integers(0, 4).map(lambda n: IPv4Address(0x0A000000 + n)), max_size=3, unique=True),
