@@ -146,7 +146,8 @@ def test_a_killed_agent_costs_nobody_dns_and_clean_restores_the_host() -> None:
     print(f"{KILLS} kills, seed {SEED}")
     share = KILLS // len(BACKENDS)
     with ThreadPoolExecutor(len(BACKENDS)) as pool:
-        victims = list(pool.map(torment, BACKENDS, [share] * len(BACKENDS), range(SEED, SEED + len(BACKENDS))))
+        seeds = range(SEED, SEED + len(BACKENDS))
+        victims = list(pool.map(torment, BACKENDS, [share] * len(BACKENDS), seeds))
     assert sum(len(victim.told) for victim in victims) == share * len(BACKENDS)
     # A query that was in the queue at the very moment of a kill may be lost; not one in ten.
     assert sum(victim.retried for victim in victims) <= KILLS // 10
