@@ -19,7 +19,7 @@ VARIANTS = {
     "connection": {"no agent", "direct", "istio", "istio-10k", "ebpf-10k"},
 }
 """What is measured against; everywhere our own back ends besides."""
-BACKENDS = {"dns": ("ebpf", "nftables", "iptables"), "table": ("nftables",)}
+BACKENDS = {"dns": ("ebpf", "nftables"), "table": ("nftables",)}
 """Of the other parts, the first back end alone: they bring up what takes its time."""
 ONCE = {"dns-100k"}
 """Parts that differ from another in nothing but their amounts."""

@@ -42,7 +42,8 @@ class Peer:
 
 
 def render_dnsmasq(folder: str, listen: IPv4Address, port: int, count: int) -> dict[str, str]:
-    """dnsmasq's, the names as host records."""
+    """dnsmasq's, the names in a hosts file: by their number it sizes its hash table, which it
+    does not for host records (300 µs a query with 100,000 of them)."""
     lines = [
         "no-resolv",
         "no-hosts",
@@ -53,9 +54,11 @@ def render_dnsmasq(folder: str, listen: IPv4Address, port: int, count: int) -> d
         f"listen-address={listen}",
         "bind-interfaces",
         f"local-ttl={TTL_S}",
+        f"addn-hosts={folder}/hosts",
+        "",
     ]
-    lines += [f"host-record={host},{found}" for host, found in names(count)]
-    return {"dnsmasq.conf": "\n".join(lines) + "\n"}
+    hosts = "".join(f"{found} {host}\n" for host, found in names(count))
+    return {"dnsmasq.conf": "\n".join(lines), "hosts": hosts}
 
 
 def render_unbound(folder: str, listen: IPv4Address, port: int, count: int) -> dict[str, str]:
