@@ -180,12 +180,11 @@ def _readable(item: step.Step) -> step.Step:
 def rule_lines(config: Config, built: Plan, rule: rules.Rule, version: int) -> tuple[str, ...]:
     """The text of one rule as it is installed in one address family.
 
-    In the words of capture.backend; where that is auto, of nftables, which
-    differ from iptables' in form only. Programs have no words: what the rule
-    matches is told. Nothing is probed.
+    In the words of capture.backend. Programs have none, and nothing is probed
+    to know what auto would take: what the rule matches is told.
     """
-    if config.capture.backend == "ebpf":
-        return (f"ebpf policy: {rules.describe(rule)}",)
+    if config.capture.backend in ("auto", "ebpf"):
+        return (f"{config.capture.backend}: {rules.describe(rule)}",)
     bare = replace(built, families=(version,), places=(), routes=())
     choice = Choice("nftables", "nftables")
     if config.capture.backend == "iptables":
