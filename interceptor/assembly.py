@@ -181,10 +181,10 @@ def rule_lines(config: Config, built: Plan, rule: rules.Rule, version: int) -> t
     """The text of one rule as it is installed in one address family.
 
     In the words of capture.backend. Programs have none, and nothing is probed
-    to know what auto would take: what the rule matches is told.
+    to know what auto would take: then there is no text.
     """
     if config.capture.backend in ("auto", "ebpf"):
-        return (f"{config.capture.backend}: {rules.describe(rule)}",)
+        return ()
     bare = replace(built, families=(version,), places=(), routes=())
     choice = Choice("nftables", "nftables")
     if config.capture.backend == "iptables":

@@ -45,7 +45,7 @@ def test_a_name_is_followed_to_its_vip_and_endpoint(ours: Config) -> None:
     assert (found.verdict, found.rule, found.host) == ("outbound", 7, "db.example")
     assert found.answer[0].startswith("240.240.")
     assert found.endpoints == ("192.0.2.7:13306",)
-    assert found.rule_text == ("auto: output tcp: destination in set outbound -> outbound",)
+    assert found.rule_text == ("output tcp: destination in set outbound -> outbound",)
 
 
 def test_the_family_of_the_source_decides_which_address_is_called(ours: Config) -> None:
