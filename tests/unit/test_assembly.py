@@ -79,12 +79,19 @@ def test_a_rule_is_told_as_it_is_installed(
 
 
 def test_every_rule_of_a_plan_is_found_in_its_text() -> None:
-    for backend in ("nftables", "iptables", "ebpf"):
+    for backend in ("nftables", "iptables"):
         ours = config.parse("capture: {inbound: {ports: '*'}}", flags={"capture.backend": backend})
         built = plan.build(ours, Facts())
         missing = [rule for rule in built.rules if not assembly.rule_lines(ours, built, rule, 4)]
         # Rule 9 of PREROUTING and OUTPUT share words, so each is found.
         assert [rule.why for rule in missing] == []
+
+
+@pytest.mark.parametrize("backend", ["ebpf", "auto"])
+def test_programs_have_no_rule_text(backend: str) -> None:
+    ours = config.parse("", flags={"capture.backend": backend})
+    built = plan.build(ours, Facts())
+    assert assembly.rule_lines(ours, built, built.rules[0], 4) == ()
 
 
 def test_clean_is_refused_while_a_daemon_holds_the_run_directory(tmp_path: Path) -> None:
