@@ -1,19 +1,26 @@
-"""The managed sidecar as one thing: its configuration server, its resources, its process."""
+"""The managed sidecar as one thing: its configuration server, its resources, its process.
+
+gRPC and Envoy's messages, a fifth of a second and 18 MB, are imported by the first Managed that
+is made: a daemon without a managed sidecar does not need them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from interceptor.config import Config
 from interceptor.errors import InterceptorError
 from interceptor.mesh.table import Difference, MeshTable
-from interceptor.sidecar import binary, bootstrap, folder, launch, resources
+from interceptor.sidecar import binary, bootstrap, folder, launch
 from interceptor.sidecar.admin import Admin
-from interceptor.sidecar.ads import Server
 from interceptor.sidecar.process import Sidecar, State
 from interceptor.sidecar.setting import Settings, access_log_path
+
+if TYPE_CHECKING:
+    from interceptor.sidecar.resources import Snapshot
 
 LIVE_S = 30.0  # a start on a small VM, with a large mesh
 SETTLED_S = 1.0  # how long a change waits for an Envoy that does not answer
@@ -33,9 +40,13 @@ class Managed:
         on_state: Callable[[State], None],
         join: tuple[str, ...] = (),
     ) -> None:
+        from interceptor.sidecar import resources
+        from interceptor.sidecar.ads import Server
+
         self._config = config
         self._files = launch.files(config.agent.run_dir)
-        self._snapshot = resources.empty(settings)
+        self._snapshot: Snapshot = resources.empty(settings)
+        self._update = resources.update
         self.server = Server(self._files.socket, config.sidecar.gid)
         self.admin = Admin(config.sidecar.admin_port)
         place = bootstrap.Place(
@@ -71,11 +82,12 @@ class Managed:
         snapshot's dictionaries, so that many slices of a large mesh would cost
         the square of it.
         """
-        update = resources.update
         if len(difference.upserted) + len(difference.removed) > SLICE:
-            self._snapshot, change = await asyncio.to_thread(update, self._snapshot, difference)
+            self._snapshot, change = await asyncio.to_thread(
+                self._update, self._snapshot, difference
+            )
         else:
-            self._snapshot, change = update(self._snapshot, difference)
+            self._snapshot, change = self._update(self._snapshot, difference)
         if change:
             self.server.set(self._snapshot.resources, change)
             if self.server.status().streams:
