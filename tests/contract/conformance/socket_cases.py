@@ -69,7 +69,7 @@ def mapped(stage: Stage) -> None:
 def source_bound(stage: Stage) -> None:
     for vip, source in zip(VIPS[ONE], VM, strict=True):
         is_right(stage.dial(vip, how=Dial(source=source)), vip)
-        is_right(stage.dial(vip, how=Dial(source=source, source_port=41000)), vip)
+        is_right(stage.dial(vip, how=Dial(source=source, source_port=21000)), vip)
     second = "10.88.0.10"
     is_right(stage.dial(VIPS[ONE][0], how=Dial(source=second)), VIPS[ONE][0], second)
 
