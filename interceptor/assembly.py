@@ -31,7 +31,7 @@ from interceptor.mesh.model import Locale
 from interceptor.mesh.table import MeshTable
 from interceptor.sidecar import launch, pid, setting
 from interceptor.sidecar.setting import Settings
-from interceptor.source import files, nametable
+from interceptor.source import files, nametable, watch
 from interceptor.source.event import Event
 
 TELL_BYTES = 30_000  # a diff that is longer is cut
@@ -73,11 +73,11 @@ def load_table(config: Config) -> MeshTable:
 
 
 def open_source(config: Config) -> AsyncIterator[Event]:
-    """The stream of mesh tables of the configured source."""
+    """The stream of mesh tables of the configured source, which is read from now on."""
     if config.mesh.source == "files":
-        return files.watch(config.mesh, config.node)
+        return watch.begin(files.watch(config.mesh, config.node))
     if config.mesh.source == "nametable":
-        return nametable.watch(config.mesh)
+        return watch.begin(nametable.watch(config.mesh))
     raise ISTIOD
 
 

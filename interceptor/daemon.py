@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from time import monotonic
 
 import structlog
@@ -21,19 +21,15 @@ from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Coverage, Guard
 from interceptor.capture.plan import Facts, Plan
 from interceptor.config import Config
-from interceptor.debug import http
-from interceptor.debug.control import SOCKET_NAME
-from interceptor.debug.http import Listeners
+from interceptor.debug import control, http
 from interceptor.debug.log import open_log
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
-from interceptor.host import confirmation, memory, notify, wait
-from interceptor.host.lock import NAME as LOCK_NAME
-from interceptor.host.lock import Lock
+from interceptor.host import confirmation, lock, memory, notify, wait
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
+from interceptor.sidecar import pid
 from interceptor.sidecar.managed import Managed
-from interceptor.sidecar.pid import is_listening
 from interceptor.sidecar.process import State
 from interceptor.source.event import Event, Loaded
 
@@ -45,8 +41,11 @@ LARGE = 10_000  # hosts that came at once: enough for their leftovers to be wort
 class Daemon:
     """One run of the agent. Its attributes are what `report` reads."""
 
-    def __init__(self, config: Config, facts: Facts, choice: Choice) -> None:
+    def __init__(
+        self, config: Config, facts: Facts, choice: Choice, events: AsyncIterator[Event]
+    ) -> None:
         self.config = config
+        self._events = events
         self.facts = facts
         self.choice = choice
         backend = assembly.open_backend(config, choice)
@@ -57,14 +56,12 @@ class Daemon:
         self.table: MeshTable = EMPTY
         self.has_table = self.is_started = False
         self.problems: tuple[Problem, ...] = ()
-        self.rejected = 0
+        self.rejected, self.load_s = 0, 0.0
         self.began_s = self.loaded_s = monotonic()
-        self.load_s = 0.0
-        self.confirmed = asyncio.Event()
-        self.stopping = asyncio.Event()
+        self.confirmed, self.stopping = asyncio.Event(), asyncio.Event()
         self._locale = assembly.locale(config)
         self._bypasses = assembly.bypasses_by_rules(config, choice)
-        self._listeners: Listeners | None = None
+        self._listeners: http.Listeners | None = None
         self._failed = self._is_away = False
         self._told = asyncio.Event()
         self._coverage = Coverage(plan.build(config, facts))
@@ -73,6 +70,7 @@ class Daemon:
         """From nothing to a clean stop. Returns the exit code."""
         try:
             source = asyncio.create_task(self._follow_source(), name="source")
+            await self._prepare()
             await self._first_table(source)
             await self._start()
             await self._serve(source, confirm_s)
@@ -82,6 +80,16 @@ class Daemon:
         finally:
             await self._stop()
         return 1 if self._failed else 0
+
+    async def _prepare(self) -> None:
+        """What takes a moment and needs no table, while the table is read."""
+        if self.tenure is not None:
+            await asyncio.to_thread(self.tenure.open, assembly.open_journal(self.config))
+        if self.config.dns.enabled:
+            settings = assembly.worker_settings(self.config, self.choice)
+            wrap = self.tenure.wrap if self.tenure is not None else list
+            self.plane = Plane(settings, self._view, log.warning, wrap)
+            self.plane.start()
 
     async def _first_table(self, source: asyncio.Task[None]) -> None:
         """Wait for what the source says first. A table that is refused as a whole is none,
@@ -99,17 +107,9 @@ class Daemon:
     async def _start(self) -> None:
         """Everything that takes what the rules will send, then the rules."""
         config = self.config
-        if self.tenure is not None:
-            await asyncio.to_thread(self.tenure.open, assembly.open_journal(config))
-        self._listeners = await http.serve(
-            report.pages(self, self._confirm),
-            config.agent.listen,
-            config.agent.run_dir / SOCKET_NAME,
-        )
-        if config.dns.enabled:
-            settings = assembly.worker_settings(config, self.choice)
-            wrap = self.tenure.wrap if self.tenure is not None else list
-            self.plane = Plane(settings, self._view, log.warning, wrap)
+        pages, path = report.pages(self, self._confirm), config.agent.run_dir / control.SOCKET_NAME
+        self._listeners = await http.serve(pages, config.agent.listen, path)
+        if self.plane is not None:
             await self.plane.open()
         if config.sidecar.mode == "managed":
             settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, self.facts)
@@ -118,7 +118,7 @@ class Daemon:
             await self.sidecar.open(self.table)
         elif config.sidecar.mode == "external" and config.capture.enabled:
             port = config.sidecar.outbound_port
-            self._is_away = not is_listening(port)
+            self._is_away = not pid.is_listening(port)
             if self._is_away and not self._bypasses:
                 log.warning("no sidecar listens", port=port, captured="connections are refused")
         if self.tenure is not None:
@@ -217,7 +217,7 @@ class Daemon:
             await (self.plane.load() if is_large else self.plane.send(event.difference))
 
     async def _follow_source(self) -> None:
-        async for event in assembly.open_source(self.config):
+        async for event in self._events:
             await self._adopt(event)
             self._told.set()
 
@@ -284,17 +284,17 @@ class Daemon:
 
 
 async def _run(config: Config, confirm_s: float | None) -> int:
+    events = assembly.open_source(config)
     choice = await asyncio.to_thread(assembly.choose, config)
     facts = await asyncio.to_thread(fact.facts, config)
-    daemon = Daemon(config, facts, choice)
-    loop = asyncio.get_running_loop()
+    daemon = Daemon(config, facts, choice, events)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stopping.set)
+        asyncio.get_running_loop().add_signal_handler(number, daemon.stopping.set)
     return await daemon.run(confirm_s)
 
 
 def run(config: Config, confirm_s: float | None = None) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code; raises before anything is installed."""
     open_log(config.log.level, config.log.format)
-    with Lock(config.agent.run_dir / LOCK_NAME):
+    with lock.Lock(config.agent.run_dir / lock.NAME):
         return asyncio.run(_run(config, confirm_s))

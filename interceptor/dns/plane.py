@@ -55,7 +55,7 @@ class Counters:
 class Plane:
     """One worker at a time. Open it, then call `load` or `send` on every change.
 
-    ``view`` gives the present locale and hosts; it is asked at the start, by `load`, and
+    ``view`` gives the present locale and hosts; it is asked by `open`, by `load`, and
     whenever a worker is replaced. ``log`` gets one line a decision. ``wrap`` makes of a
     worker's command the one to run: it may put it into a cgroup (`cgroup.join_argv`).
     """
@@ -75,6 +75,7 @@ class Plane:
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._lock = asyncio.Lock()  # frames of a load and of a change must not mix
+        self._open = asyncio.Event()  # from then on the view is worth telling
         self._ready = asyncio.Event()
         self._beat = Beat()
         self._past = Beat(samples=(0,) * (len(BOUNDS_S) + 1))
@@ -107,9 +108,15 @@ class Plane:
             now.queries | now.standing, now.events, tuple(buckets), now.sampled_s * SAMPLE
         )
 
-    async def open(self, timeout_s: float = FIRST_SIGN_S) -> None:
-        """Start a worker and wait until it answers. TimeoutError when it does not."""
+    def start(self) -> None:
+        """Start a worker ahead of `open`: it comes up while the table is still being read."""
         self._tasks.append(asyncio.create_task(self._keep()))
+
+    async def open(self, timeout_s: float = FIRST_SIGN_S) -> None:
+        """Give the worker its table and wait until it answers. TimeoutError when it does not."""
+        if not self._tasks:
+            self.start()
+        self._open.set()
         async with asyncio.timeout(timeout_s):
             await self._ready.wait()
 
@@ -122,15 +129,25 @@ class Plane:
         await self._end(graceful=True)
 
     async def load(self) -> None:
-        """Give the worker the whole present table; it answers from the old one meanwhile."""
+        """Give the worker the whole present table; it answers from the old one meanwhile.
+        Nothing to do before `open`, which does it."""
+        if not self._open.is_set():
+            return
         async with self._lock:
             await self._load()
 
     async def send(self, difference: Difference) -> None:
-        """Give the worker what changed. Nothing to do while none lives: the next one gets all."""
+        """Give the worker what changed. Nothing to do while none lives, or before `open`: the
+        next one gets all."""
+        if not self._open.is_set():
+            return
         rows = [(host.name, record.encode(host)) for host in difference.upserted]
         async with self._lock:
             await self._write(frame.encode_change(Change(rows, difference.removed)))
+
+    async def _load_first(self) -> None:
+        await self._open.wait()
+        await self._load()
 
     async def _load(self) -> None:
         locale, hosts = self._view()
@@ -175,7 +192,7 @@ class Plane:
         try:
             async with self._lock:
                 await self._write(frame.encode_settings(self._settings))
-                loading = asyncio.create_task(self._load())
+                loading = asyncio.create_task(self._load_first())
                 await asyncio.wait({loading, watch, listen}, return_when=asyncio.FIRST_COMPLETED)
                 if not loading.done():
                     loading.cancel()

@@ -187,15 +187,15 @@ class Control:
         if not isinstance(settings, Settings):
             raise ValueError("the first frame has to be SETTINGS")
         self.worker = worker = Worker(settings)
-        tasks = [
-            asyncio.create_task(self._beat(worker, writer)),
-            asyncio.create_task(_listen(worker.tcp, settings.tcp_port)),
-        ]
+        tasks = [asyncio.create_task(self._beat(worker, writer))]
         try:
             while True:
                 kind, value = await frame.receive(reader)
                 await worker.follow(kind, value)
                 if kind is Kind.COMMIT and not self.ready.is_set():
+                    # Not before: without a table every name would be somebody else's.
+                    tasks.append(asyncio.create_task(_listen(worker.tcp, settings.tcp_port)))
+                    await asyncio.wait(tasks[-1:], timeout=BEAT_S)
                     if worker.kernel is not None:
                         tasks.append(asyncio.create_task(worker.kernel.attend()))
                     self.ready.set()

@@ -67,6 +67,19 @@ async def follow(reader: Reader) -> AsyncIterator[Event]:
             await saving
 
 
+def begin(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    """The same events, the first of which is being worked on from now on, whoever waits for it.
+    To be called with a running loop."""
+    first = asyncio.ensure_future(anext(events))
+
+    async def every() -> AsyncIterator[Event]:
+        yield await first
+        async for event in events:
+            yield event
+
+    return every()
+
+
 def existing(path: Path) -> str:
     """``path``, or the nearest folder above it that exists."""
     while not path.is_dir() and path != path.parent:

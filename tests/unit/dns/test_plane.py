@@ -103,6 +103,28 @@ def test_the_table_is_served_and_followed() -> None:
     run(work)
 
 
+def test_a_worker_that_was_started_ahead_takes_no_query_before_it_has_the_table() -> None:
+    async def whole() -> None:
+        bench = Bench()
+        hosts, bench.hosts = bench.hosts, {}
+        bench.plane.start()
+        try:
+            await until(lambda: bench.plane.beat_age_s < planes.HUNG_S)
+            await bench.plane.send(Difference((host("early.test"),)))
+            await bench.plane.load()
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", bench.port)
+            assert not bench.plane.is_alive
+            pid, bench.hosts = bench.plane.pid, hosts
+            await bench.plane.open()
+            assert await bench.ask("a.test") == ["10.0.0.1"]
+            assert bench.plane.pid == pid
+        finally:
+            await bench.plane.close()
+
+    asyncio.run(whole())
+
+
 @pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_worker_is_replaced_by_one_with_the_present_table(
     fate: signal.Signals, monkeypatch: pytest.MonkeyPatch
