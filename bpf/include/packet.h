@@ -90,6 +90,14 @@ static INLINE void note_server(struct scratch *s, struct shape shape)
 	}
 }
 
+/* Multicast, and broadcast: what is asked of everybody is not for one to answer. */
+static INLINE int is_for_many(const __u8 *ip, struct shape shape)
+{
+	if (shape.six)
+		return TAKE8(ip, 24) == 0xff;
+	return TAKE8(ip, 16) >> 4 == 0xe || TAKE32(ip, 16) == 0xffffffff;
+}
+
 /* Whether the headers are plain and agree on the message's length, which is noted. */
 static INLINE int headers_are_plain(struct __sk_buff *skb, struct scratch *s, struct shape shape)
 {
@@ -97,15 +105,17 @@ static INLINE int headers_are_plain(struct __sk_buff *skb, struct scratch *s, st
 	__u32 whole, udp = TAKE16(s->packet, UDP_AT + 4);
 
 	if (shape.six) {
-		if (TAKE8(ip, 0) >> 4 != 6 || TAKE8(ip, 6) != PROTOCOL_UDP || TAKE8(ip, 24) == 0xff)
+		if (TAKE8(ip, 0) >> 4 != 6 || TAKE8(ip, 6) != PROTOCOL_UDP)
 			return 0;
 		whole = IPV6_HEADER + TAKE16(ip, 4);
 	} else {
 		if (TAKE8(ip, 0) != 0x45 || TAKE8(ip, 9) != PROTOCOL_UDP ||
-		    TAKE16(ip, 6) & FRAGMENT || TAKE8(ip, 16) >= 224)
+		    TAKE16(ip, 6) & FRAGMENT)
 			return 0;
 		whole = TAKE16(ip, 2);
 	}
+	if (is_for_many(ip, shape))
+		return 0;
 	if (whole != ip_size(shape) + udp || shape.link + whole > skb->len)
 		return 0;
 	if (udp < UDP_HEADER + SMALLEST_MESSAGE || udp > UDP_HEADER + MAXIMUM_MESSAGE)

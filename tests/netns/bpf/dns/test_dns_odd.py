@@ -104,6 +104,7 @@ def frames() -> dict[str, Ether]:
         "a first fragment": ether / changed(v4, flags="MF") / udp / message,
         "a later fragment": ether / changed(v4, frag=1) / udp / message,
         "IPv4 multicast": ether / changed(v4, dst="224.0.0.251") / udp / message,
+        "IPv4 broadcast": ether / changed(v4, dst="255.255.255.255") / udp / message,
         "IPv6 multicast": ether / changed(v6, dst="ff02::fb") / udp / message,
         "IPv4 of a wrong length": ether / changed(v4, len=100) / udp / message,
         "IPv6 of a wrong length": ether / changed(v6, plen=100) / udp / message,
@@ -122,6 +123,16 @@ def test_strange_packets_pass(dns: Any, answers: Answers, what: str, program: st
     packet = bytes(frames()[what])
     run = dns.run(packet, program)
     assert (run.result, run.data) == (0xFFFFFFFF, packet)
+
+
+@pytest.mark.parametrize("server", ["240.240.0.53", "223.255.255.53", "255.255.255.53"])
+def test_a_server_beyond_the_multicast_addresses_is_a_server(
+    dns: Any, answers: Answers, server: str
+) -> None:
+    dns.publish(answers)
+    packet = Ether() / IP(src="192.0.2.1", dst=server) / UDP(sport=4000) / (HEAD + NAME + A_IN)
+    assert dns.run(bytes(packet), "dns_lo").result == 0
+    assert [result for result, _ in dns.counts()] == ["answer"]
 
 
 def test_mutations_are_answered_if_and_only_if_the_worker_would(
