@@ -19,6 +19,7 @@ from interceptor.errors import ConfigError, Problem
 from interceptor.mesh import plain
 
 _MARKER = re.compile(rb"---(?:[ \t]*(?:\n|\Z)|(?=[ \t]))")
+_BARE = b"\n---\n"
 _BYTE_ORDER_MARKS = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 
 
@@ -47,6 +48,11 @@ def split(data: bytes) -> Iterator[Piece]:
     if is_json or is_odd:
         yield Piece(data, 1)
         return
+    # Whether every line that begins with --- is that and nothing else, as nearly always.
+    is_bare = data.count(_BARE[:-1]) == data.count(_BARE)
+    if is_bare and (not data.startswith(b"---") or data.startswith(_BARE[1:])):
+        yield from _quickly(data)
+        return
     start, line = 0, 1
     for marker in _markers(data):
         if marker.start() > start:
@@ -55,6 +61,19 @@ def split(data: bytes) -> Iterator[Piece]:
             line += text.count(b"\n")
         line += marker.group().count(b"\n")
         start = marker.end()
+    if start < len(data):
+        yield Piece(data[start:], line)
+
+
+def _quickly(data: bytes) -> Iterator[Piece]:
+    """The same with bare markers only, in half the time. Two of them share a newline at the very
+    beginning at most, for they were counted without overlaps."""
+    start, line = (len(_BARE) - 1, 2) if data.startswith(_BARE[1:]) else (0, 1)
+    while (at := data.find(_BARE, max(start - 1, 0))) >= 0:
+        if text := data[start : at + 1]:
+            yield Piece(text, line)
+        line += text.count(b"\n") + 1
+        start = at + len(_BARE)
     if start < len(data):
         yield Piece(data[start:], line)
 

@@ -46,6 +46,7 @@ def parse(
     known = known or {}
     reader = plain.Reader()
     pieces: dict[int, tuple[Resource, ...]] = {}
+    fresh: list[str] = []
     problems: list[Problem] = []
     ignored: list[str] = []
     for piece in document.split(data):
@@ -53,11 +54,24 @@ def parse(
         before = known.get(digest)
         if before is None:
             before = _piece(piece, where, reader, problems, ignored)
+            fresh += [resource.origin for resource in before]
         if before:
             pieces[digest] = before
     if problems:
         raise ConfigError(problems)
-    return Parsed(_last_of_each(pieces, ignored), tuple(ignored))
+    if _is_said_again(fresh, pieces):
+        pieces = _last_of_each(pieces, ignored)
+    return Parsed(pieces, tuple(ignored))
+
+
+def _is_said_again(fresh: list[str], pieces: dict[int, tuple[Resource, ...]]) -> bool:
+    """Whether a document stands twice in ``pieces``. Those that were known do not: what is left
+    of them is what `_last_of_each` left of an earlier file."""
+    if not fresh:
+        return False
+    wanted = set(fresh)
+    count = sum([resource.origin in wanted for found in pieces.values() for resource in found])
+    return count != len(wanted)
 
 
 def _last_of_each(
@@ -68,8 +82,6 @@ def _last_of_each(
     What is left of a piece gets another digest: it is not what its text says.
     """
     origins = [resource.origin for found in pieces.values() for resource in found]
-    if len(set(origins)) == len(origins):
-        return pieces
     last = {resource.origin: resource for found in pieces.values() for resource in found}
     kept: dict[int, tuple[Resource, ...]] = {}
     for digest, found in pieces.items():

@@ -67,6 +67,18 @@ def test_pieces_know_their_lines() -> None:
     ]
 
 
+@given(st.lists(st.sampled_from(["a: 1", "---", "b: 2", "", "--- # c"]), max_size=8))
+def test_every_piece_starts_on_its_line_and_none_holds_a_marker(lines: list[str]) -> None:
+    pieces = list(document.split("\n".join(lines).encode()))
+    for piece in pieces:
+        found = piece.text.decode().split("\n")
+        there = lines[piece.line - 1 : piece.line + len(found) - 2]
+        assert there == found[:-1] or "#" in found[0]
+        assert "---" not in found
+    texts = [line for piece in pieces for line in piece.text.decode().split("\n")]
+    assert [line for line in texts if line[1:2] == ":"] == [x for x in lines if x[1:2] == ":"]
+
+
 @pytest.mark.parametrize(
     ("data", "line", "reason"),
     [
