@@ -46,6 +46,7 @@ class Page:
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
+        self._book = nametable.Book(str(path))
         self._table = EMPTY
         self._read: Signature | None = None
         self._pending = Pending()
@@ -80,8 +81,7 @@ class Page:
 
     def _take(self, start: float) -> list[Event]:
         try:
-            data = self._path.read_bytes()
-            table = nametable.parse(data, str(self._path), self._table.hosts)
+            table = self._book.parse(self._path.read_bytes())
         except ConfigError as error:
             return self._refuse(error.problems)
         except OSError as error:

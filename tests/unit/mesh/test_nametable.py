@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interceptor.errors import ConfigError
 from interceptor.mesh import nametable
@@ -66,11 +68,39 @@ def test_snake_case_is_read_too() -> None:
 
 
 def test_hosts_that_have_not_changed_are_the_same_objects() -> None:
-    before = parse(REAL).hosts
+    book = nametable.Book("table.json")
+    before = book.parse(json.dumps(REAL).encode()).hosts
     tree = json.loads(json.dumps(REAL))
     tree["table"]["api.example.com"]["ips"] = ["240.240.0.9"]
-    after = nametable.parse(json.dumps(tree).encode(), "table.json", before).hosts
+    after = book.parse(json.dumps(tree).encode()).hosts
     assert [name for name in after if after[name] is not before[name]] == ["api.example.com"]
+
+
+texts = st.sampled_from(["A.b", "a.b", "c.d", "*.e", "no host!"])
+infos = st.fixed_dictionaries(
+    {},
+    optional={
+        "ips": st.lists(st.sampled_from(["10.0.0.1", "fd00::1", "nothing"]), max_size=2),
+        "registry": st.sampled_from(["Kubernetes", "External", None, 1]),
+        "namespace": st.sampled_from(["x", "y"]),
+        "altHosts": st.lists(st.sampled_from(["f.g", "h.i"]), max_size=2),
+    },
+)
+
+
+@given(st.lists(st.dictionaries(texts, infos, max_size=4), max_size=5))
+def test_reading_again_and_again_gives_what_reading_afresh_gives(tables: list[object]) -> None:
+    book = nametable.Book("table.json")
+    for table in tables:
+        data = json.dumps({"table": table}).encode()
+        try:
+            expected = nametable.parse(data, "table.json").hosts
+        except ConfigError as error:
+            with pytest.raises(ConfigError) as caught:
+                book.parse(data)
+            assert caught.value.problems == error.problems
+        else:
+            assert list(book.parse(data).hosts.items()) == list(expected.items())
 
 
 def test_every_problem_is_told_at_once() -> None:
