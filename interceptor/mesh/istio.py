@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from sys import intern
 
 from interceptor.mesh import field, protocol, shape
 from interceptor.mesh.field import Note, Notes
@@ -30,7 +31,7 @@ _PROTOCOLS = ", ".join(sorted(key.upper() for key in protocol.KNOWN))
 
 def service_entry(found: shape.ServiceEntry, origin: str, notes: Notes) -> ServiceEntry:
     metadata, spec = found.get("metadata", {}), found.get("spec", {})
-    namespace = metadata.get("namespace", "default")
+    namespace = intern(metadata.get("namespace", "default"))
     resolution = Resolution[spec.get("resolution", "NONE")]
     selector = spec.get("workloadSelector")
     hosts = tuple(
@@ -184,7 +185,7 @@ def _check_whole(
 
 def workload_entry(found: shape.WorkloadEntry, origin: str, notes: Notes) -> Workloads:
     metadata, spec = found.get("metadata", {}), found.get("spec", {})
-    name, namespace = metadata.get("name", ""), metadata.get("namespace", "default")
+    name, namespace = metadata.get("name", ""), intern(metadata.get("namespace", "default"))
     address = field.endpoint_address(notes, "spec.address", spec.get("address", ""), names=True)
     conditions = found.get("status", {}).get("conditions", ())
     # Istio's health checks of auto-registered VMs are kept as this condition.
@@ -219,7 +220,7 @@ def workload_group(found: shape.WorkloadGroup, origin: str, notes: Notes) -> Gro
     labels = {**spec.get("metadata", {}).get("labels", {}), **template.get("labels", {})}
     group = WorkloadGroup(
         name=metadata.get("name", ""),
-        namespace=metadata.get("namespace", "default"),
+        namespace=intern(metadata.get("namespace", "default")),
         labels=field.labels(labels),
         ports=tuple(template.get("ports", {}).items()),
         weight=template.get("weight", 0),

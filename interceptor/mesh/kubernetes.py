@@ -7,6 +7,7 @@ server would refuse.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from sys import intern
 
 from interceptor.mesh import field, protocol, shape
 from interceptor.mesh.field import Note, Notes
@@ -33,7 +34,7 @@ def service(found: shape.Service, origin: str, notes: Notes) -> Service:
     visible = [part.strip() for part in export_to.split(",") if part.strip()]
     return Service(
         name=name,
-        namespace=metadata.get("namespace", "default"),
+        namespace=intern(metadata.get("namespace", "default")),
         origin=origin,
         kind=kind,
         addresses=addresses,
@@ -111,7 +112,7 @@ def endpoint_slice(found: shape.EndpointSlice, origin: str, notes: Notes) -> Sli
             endpoints.append((raw.get("hostname", ""), endpoint))
     return Slice(
         metadata.get("name", ""),
-        metadata.get("namespace", "default"),
+        intern(metadata.get("namespace", "default")),
         origin,
         service_name,
         False,
@@ -155,14 +156,16 @@ def endpoints(found: shape.Endpoints, origin: str, notes: Notes) -> Slice:
                     place = _place(raw.get("targetRef", {}), metadata, origin)
                     endpoint = Endpoint(address, ports, ready=ready, origin=place)
                     places.append((raw.get("hostname", ""), endpoint))
-    return Slice(name, metadata.get("namespace", "default"), origin, name, True, tuple(places))
+    return Slice(
+        name, intern(metadata.get("namespace", "default")), origin, name, True, tuple(places)
+    )
 
 
 def pod(found: shape.Pod, origin: str, notes: Notes) -> Workloads:
     """A Pod without an address yet, or one that has ended, has no members."""
     metadata, spec = found.get("metadata", {}), found.get("spec", {})
     status = found.get("status", {})
-    name, namespace = metadata.get("name", ""), metadata.get("namespace", "default")
+    name, namespace = metadata.get("name", ""), intern(metadata.get("namespace", "default"))
     keyed = [("status.podIP", status["podIP"])] if status.get("podIP") else []
     keyed += [
         (f"status.podIPs[{index}].ip", raw.get("ip", ""))
