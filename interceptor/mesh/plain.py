@@ -25,18 +25,21 @@ def _either(*patterns: str) -> str:
     return "(?:" + "|".join(patterns) + ")"
 
 
-# What a plain scalar may not be: YAML 1.1 reads these as something else.
-_SPECIAL = r"(?i:true|false|yes|no|on|off|null|inf|infinity|nan)"
+# What a plain scalar may not be: YAML 1.1 reads these as something else. A look at the first
+# letter, and whole runs of letters instead of one at a time, halve the time that a line takes.
+_SPECIAL = r"(?=[TtFfYyNnOoIi])(?i:true|false|yes|no|on|off|null|inf|infinity|nan)"
 _END = r"(?= *(?:[,\]}]|\Z| \#))"
 _KEY = rf"(?!{_SPECIAL} *:)[A-Za-z_][A-Za-z0-9_./-]*"
 _QUOTED = _either(r'"[ !#-\[\]-~]*"', r"'[ -&(-~]*'")
 _ADDRESS = rf"[0-9]{{1,3}}(?:\.[0-9]{{1,3}}){{3}}(?:/[0-9]{{1,2}})?{_END}"
 _NUMBER = rf"(?:0|[1-9][0-9]{{0,14}}){_END}"
 _CONSTANT = rf"(?:true|false|null){_END}"
-_WORD = rf"(?!{_SPECIAL}{_END})[A-Za-z/_](?:[A-Za-z0-9_./@+=-]| (?=[A-Za-z0-9_./]))*"
+_LETTERS = "[A-Za-z0-9_./@+=-]*"
+_WORD = rf"(?!{_SPECIAL}{_END})[A-Za-z/_]{_LETTERS}(?: (?=[A-Za-z0-9_./]){_LETTERS})*"
+_SIGNS = "[A-Za-z0-9_./@+=()-]*"
 _TEXT = (
-    rf"(?!{_SPECIAL}{_END})[A-Za-z/_]"
-    r"(?:[A-Za-z0-9_./@+=()-]| (?=[A-Za-z0-9_./])|:(?=[A-Za-z0-9/]))*"
+    rf"(?!{_SPECIAL}{_END})[A-Za-z/_]{_SIGNS}"
+    rf"(?:(?: (?=[A-Za-z0-9_./])|:(?=[A-Za-z0-9/])){_SIGNS})*"
 )
 _ITEM = _either(_WORD, _NUMBER, _ADDRESS, _QUOTED, _CONSTANT)
 _PAIR = rf"{_KEY}: +{_ITEM}"
