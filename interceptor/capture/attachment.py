@@ -65,8 +65,12 @@ def links(plan: Plan) -> tuple[str, ...]:
     """The programs that are attached by links for a plan, in order."""
     if not plan.planes:
         return ()
-    by_group = Plane.DNS in plan.planes and any(map(_has_group, plan.shape))
-    return tuple(name for name in LINKS if name != "owner" or by_group)
+    missing = set[str]()
+    if Plane.DNS not in plan.planes or not any(map(_has_group, plan.shape)):
+        missing.add("owner")
+    if Plane.TCP not in plan.planes and _names(plan, RuleHook.OUTPUT, Verdict.PASS):
+        missing |= {"connect4", "connect6"}  # they come before routing knows the interface
+    return tuple(name for name in LINKS if name not in missing)
 
 
 def filters(plan: Plan) -> tuple[Place, ...]:

@@ -136,8 +136,10 @@ def _interface(reading: _Reading, rule: Rule) -> bool:
     match rule.hook, rule.verdict, rule.conditions:
         case Hook.OUTPUT, Verdict.PASS, (Interface(names),):
             reading.spared_devices = names
-            if Plane.TCP in reading.plan.planes:
-                reading.lacks(Plane.TCP, "capture.interfaces.exclude")
+            what = {Plane.TCP: "", Plane.DNS: "DNS over TCP, beside "}
+            for plane in reading.plan.planes:
+                whole = plane is Plane.TCP
+                reading.lacks(plane, f"{what[plane]}capture.interfaces.exclude", is_whole=whole)
         case Hook.PREROUTING, Verdict.PASS, (Interface(names),):
             indices = [device.index for device in reading.plan.devices if device.name in names]
             reading.put(Number.IN_INTERFACE_SPARED, indices, PolicyFlag.INTERFACES)

@@ -60,6 +60,12 @@ def test_groups_are_remembered_only_where_dns_asks_for_them(make: Any) -> None:
     assert "owner" not in attachment.links(make("default").only(Plane.TCP))
 
 
+def test_dns_over_tcp_passes_where_its_interface_would_matter(make: Any) -> None:
+    alone = make("everything").only(Plane.DNS)
+    assert not {"connect4", "connect6"} & set(attachment.links(alone))
+    assert "connect4" in attachment.links(make("default").only(Plane.DNS))
+
+
 def test_a_released_plan_keeps_everything_in_its_place(make: Any) -> None:
     plan = make("everything")
     assert attachment.links(plan.released()) == attachment.links(plan)

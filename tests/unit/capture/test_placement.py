@@ -238,6 +238,7 @@ def test_every_rule_of_every_shape_has_its_place_or_a_name(make: Any, shape: str
             "capture.interfaces.exclude",
             "capture.interfaces.bridges",
             "DNS over TCP of containers",
+            "DNS over TCP, beside capture.interfaces.exclude",
             "dns.servers, while another back end does DNS",
         },
         "tproxy_all_outbound": {"capture.inbound.mode tproxy"},
@@ -245,9 +246,12 @@ def test_every_rule_of_every_shape_has_its_place_or_a_name(make: Any, shape: str
     assert {gap.what for gap in placement.gaps(make(shape))} == named.get(shape, set())
 
 
-def test_dns_of_containers_is_a_gap_for_tcp_alone(make: Any) -> None:
-    (gap,) = placement.gaps(make("everything").only(Plane.DNS))
-    assert (gap.plane, gap.is_whole) == (Plane.DNS, False)
+def test_dns_alone_lacks_no_more_than_dns_over_tcp(make: Any) -> None:
+    found = placement.gaps(make("everything").only(Plane.DNS))
+    assert len(found) == 2
+    for gap in found:
+        assert gap.what.startswith("DNS over TCP")
+        assert (gap.plane, gap.is_whole) == (Plane.DNS, False)
 
 
 def test_a_rule_of_another_form_is_named_and_not_guessed(make: Any) -> None:
