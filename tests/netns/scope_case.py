@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 from hypothesis import strategies as st
 
-from interceptor.capture.plan import Facts, Flow, Hook, Plan, Verdict, build
+from interceptor.capture.plan import Facts, Flow, Hook, Place, Plan, Verdict, build
 from interceptor.config import Config
 
 UIDS, GIDS = (0, 0, 1000, 1000, 1001, 1001, 1337), (0, 0, 0, 1000, 1000, 1337)
@@ -63,6 +63,12 @@ def planned(config: Config, facts: Facts) -> Plan:
     return build(config, facts, [ip_address(address) for address in MESH])
 
 
+def meshes() -> st.SearchStrategy[list[Place]]:
+    """What a mesh may become while a plan is in force."""
+    places = (*map(ip_address, (*MESH, "1.1.1.1", "10.50.9.9")), ip_network("fd50::/32"))
+    return st.lists(st.sampled_from(places), max_size=4, unique=True)
+
+
 def _link(destination: str) -> str:
     return "x0" if destination.startswith(("10.77.", "fd77:")) else "v0"
 
@@ -95,6 +101,7 @@ def configs(draw: st.DrawFn, name: str) -> Config:
     }
     inside = st.one_of(st.just("*"), some((22, 80, 443, 15021, 53)))
     capture = {
+        "enabled": draw(st.integers(0, 9)) < 9,
         "ipv6": draw(st.sampled_from((None, None, None, False))),
         "outbound": {
             "cidrs": draw(st.one_of(st.just("*"), some(nets))),
@@ -108,9 +115,12 @@ def configs(draw: st.DrawFn, name: str) -> Config:
     }
     named = ("1.1.1.1", "127.0.0.53", "2606::1")
     servers = st.sampled_from(("all", "all", "all", named, "resolv.conf"))
-    dns = {"enabled": draw(st.integers(0, 5)) > 0, "servers": draw(servers)}
+    dns = {"enabled": draw(st.integers(0, 5)) < 5, "servers": draw(servers)}
     mode = draw(st.sampled_from(("managed", "managed", "managed", "managed", "none")))
-    return Config.model_validate({"capture": capture, "dns": dns, "sidecar": {"mode": mode}})
+    agent = {"on_sidecar_loss": draw(st.sampled_from(("reject", "bypass")))}  # it is there
+    return Config.model_validate(
+        {"capture": capture, "dns": dns, "sidecar": {"mode": mode}, "agent": agent}
+    )
 
 
 @st.composite

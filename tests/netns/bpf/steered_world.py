@@ -64,10 +64,8 @@ class SteeredWorld(World):
     def __init__(self, make: Callable[[str], Any], sites: Sites) -> None:
         self.sites, self.sub = sites, sites.capture / "sub"
         self.fates: Counter[str] = Counter()
-        self.maps = ground.prepare(sites, Journal())
         (self.sub / "deep").mkdir(parents=True)
         super().__init__(make)
-        asyncio.run(self._publish())
         self._callers = {
             "vm": Caller(self.vm.name, sites.capture),
             "sub": Caller(self.vm.name, self.sub / "deep"),
@@ -82,13 +80,17 @@ class SteeredWorld(World):
         self._agent.start()
         assert ready.wait(10)
 
-    async def _publish(self) -> None:
+    def publish(self) -> None:
+        """As the DNS worker does, into maps that are pinned from now on."""
+        maps = ground.prepare(self.sites, Journal())
         directory = Directory(Locale("vm"))
         host = Host(NAME, "x", Kind.SERVICE, (ADDRESS,))
         directory.put(host.name, record.encode(host))
-        publisher = Publisher(self.maps)
-        await publisher.load(directory)
+        publisher = Publisher(maps)
+        asyncio.run(publisher.load(directory))
         publisher.close()
+        for each in maps.values():
+            each.close()
 
     def send(self, trial: Trial) -> str:
         """A place and the address dialled; of a datagram the place alone; ``refused``, ``lost``."""
@@ -101,8 +103,6 @@ class SteeredWorld(World):
             caller.close()
         self._agent.kill()
         self._agent.join()
-        for each in self.maps.values():
-            each.close()
         super().close()
         (self.sub / "deep").rmdir()
         self.sub.rmdir()
