@@ -222,13 +222,14 @@ def test_dns_alone_where_no_sidecar_is_wanted(lab: Lab, backend: str) -> None:
     assert agent.stop() == 0
 
 
-def test_metrics_count_what_was_answered(lab: Lab) -> None:
-    agent = member(lab)
+def test_metrics_count_what_was_answered(lab: Lab, backend: str) -> None:
+    agent = member(lab, backend)
     agent.start()
     for _ in range(3):
         dig(agent)
     fetch = ["curl", "--silent", "http://127.0.0.1:15020/metrics"]
-    wanted = 'interceptor_dns_queries_total{plane="nfqueue",qtype="A",result="answer"} 3.0'
+    plane = "ebpf" if backend == "ebpf" else "nfqueue"
+    wanted = f'interceptor_dns_queries_total{{plane="{plane}",qtype="A",result="answer"}} 3.0'
 
     def counted() -> bool:
         return wanted in lab.run("vm", fetch).stdout

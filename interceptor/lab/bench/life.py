@@ -62,7 +62,8 @@ def copy_upgraded(folder: Path) -> Path:
         file.write_text(raise_layout(file.read_text()))
     code = folder / "interceptor" / "host" / "bytecode.json"
     code.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "interceptor.host.compiler", str(code)]
+    # -P: the folder that we run in may be a checkout, too, and would come first.
+    argv = [sys.executable, "-P", "-m", "interceptor.host.compiler", str(code)]
     command.run(["env", f"PYTHONPATH={folder}", *argv], timeout_s=120)
     return folder
 

@@ -53,6 +53,7 @@ class DnsProgram:
     def __init__(self, kernel: Any) -> None:
         self.kernel = kernel
         self.ring = RingBuffer(kernel.maps[Map.HANDOVER])
+        self.publishers: list[Publisher] = []
         self.set_policy()
         self.set_state(State.WORKER_NS, FOREVER_NS)
 
@@ -68,8 +69,14 @@ class DnsProgram:
 
     def publish(self, answers: Answers) -> Publisher:
         publisher = Publisher(self.kernel.maps)
+        self.publishers.append(publisher)
         asyncio.run(publisher.load(answers.directory))
         return publisher
+
+    def close(self) -> None:
+        for publisher in self.publishers:
+            publisher.close()
+        self.ring.close()
 
     def run(self, packet: bytes, program: str = "dns_egress") -> Any:
         return self.kernel.run(program, packet)
@@ -182,7 +189,7 @@ def query_frame() -> Callable[..., bytes]:
 def dns(kernel: Any) -> Iterator[DnsProgram]:
     made = DnsProgram(kernel)
     yield made
-    made.ring.close()
+    made.close()
 
 
 @pytest.fixture
