@@ -45,11 +45,11 @@ def lost(stage: Stage, way: str) -> None:
     assert stage.dial(POD[0]).way == "sidecar"
     with stage.without_sidecar():
         for address in POD:
-            wait_until(lambda address=address: stage.dial(address).way == way, way, 5)  # type: ignore[misc]
+            wait_until(lambda address=address: stage.dial(address).way == way, way, 10)  # type: ignore[misc]
         for address in VM:
             assert stage.dial(address, 3306, host="peer").way == way
         assert stage.addresses(SERVERS[0], ONE) == [VIPS[ONE][0]]
-    wait_until(lambda: stage.dial(POD[0]).way == "sidecar", "the sidecar's return", 15)
+    wait_until(lambda: stage.dial(POD[0]).way == "sidecar", "the sidecar's return", 30)
 
 
 def lost_reject(stage: Stage) -> None:
