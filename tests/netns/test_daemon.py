@@ -21,7 +21,7 @@ SERVER = "@10.77.0.53"
 URL = f"http://{NAME}:9080/"
 
 
-@pytest.fixture(params=["iptables", "nftables", "ebpf"])
+@pytest.fixture(params=["nftables", "ebpf"])
 def backend(request: pytest.FixtureRequest) -> str:
     assert isinstance(request.param, str)
     return request.param

@@ -97,7 +97,7 @@ def test_what_is_not_captured_is_not_seen_by_the_sidecar(member: Agent) -> None:
     assert "www.corp.example" not in "".join(member.access_log()[seen:])
 
 
-@pytest.fixture(scope="module", params=["iptables", "nftables", "ebpf"])
+@pytest.fixture(scope="module", params=["nftables", "ebpf"])
 def both(request: pytest.FixtureRequest) -> Iterator[tuple[Agent, Agent]]:
     with Lab.open() as lab:
         vm, vm2 = session.open_agents(lab, {"capture": {"backend": request.param}})

@@ -115,7 +115,7 @@ def difference(a: Sequence[object], b: Sequence[object]) -> list[str]:
     return [title for title, x, y in zip(titles, a, b, strict=True) if x != y]
 
 
-@pytest.mark.parametrize("backend", ["iptables", "nftables", "ebpf"])
+@pytest.mark.parametrize("backend", ["nftables", "ebpf"])
 def test_others_queries_and_their_answers_are_the_same_bytes_with_and_without_an_agent(
     lab: Lab, tmp_path: Path, backend: str
 ) -> None:
