@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Set
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from interceptor.host import tcptable
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import ALIAS4_BASE, ALIAS4_SLOTS, ALIAS6_PREFIX
 
@@ -30,14 +29,10 @@ class Slots:
 
 
 def parse(text: str) -> Slots:
-    """The slots that connections in /proc/net/tcp or tcp6 (proc(5)) use, whatever their state:
-    addresses are 32-bit words in the machine's byte order."""
+    """The slots that connections in /proc/net/tcp or tcp6 use, whatever their state."""
     four, six = set(), set()
-    for line in text.splitlines()[1:]:
-        for end in line.split()[1:3]:
-            words = end.partition(":")[0]
-            numbers = (int(words[at : at + 8], 16) for at in range(0, len(words), 8))
-            raw = struct.pack(f"={len(words) // 8}I", *numbers)
+    for row in tcptable.parse(text):
+        for raw in map(tcptable.decode, (row.local, row.remote)):
             if raw.startswith(ALIAS6_HEAD):
                 six.add(struct.pack("=Q", int.from_bytes(raw[8:], "big")))
                 continue
@@ -51,11 +46,8 @@ def observe() -> Slots:
     """The slots that are in use in this network namespace."""
     four: frozenset[bytes] = frozenset()
     six: frozenset[bytes] = frozenset()
-    for name in ("tcp", "tcp6"):
-        with suppress(FileNotFoundError):
-            # Not of "self": a thread may be in another namespace than its process.
-            found = parse(Path(f"/proc/thread-self/net/{name}").read_text())
-            four, six = four | found.four, six | found.six
+    for found in map(parse, tcptable.observe()):
+        four, six = four | found.four, six | found.six
     return Slots(four, six)
 
 

@@ -16,13 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
 
-from interceptor.host import bpfmap
+from interceptor.host import bpfmap, tcptable
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Listener, Way
 
-LISTEN = "0A"  # include/net/tcp_states.h
 PIDFD_GETFD = 438  # __NR_pidfd_getfd, the same on every architecture
 PLACES = {
     Way.OUTBOUND: (Listener.OUTBOUND4, Listener.OUTBOUND6),
@@ -42,17 +40,11 @@ class Listening:
 
 
 def parse(text: str) -> tuple[Listening, ...]:
-    """The listening sockets in /proc/net/tcp or tcp6 (proc(5)): addresses are 32-bit words in
-    the machine's byte order."""
-    found = []
-    for line in text.splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == LISTEN:
-            words, _, port = fields[1].partition(":")
-            numbers = [int(words[at : at + 8], 16) for at in range(0, len(words), 8)]
-            raw = struct.pack(f"={len(numbers)}I", *numbers)
-            found.append(Listening(int(fields[9]), int(port, 16), ip_address(raw)))
-    return tuple(found)
+    """The listening sockets in /proc/net/tcp or tcp6."""
+    rows = (row for row in tcptable.parse(text) if row.state == tcptable.LISTEN)
+    return tuple(
+        Listening(row.inode, row.port, ip_address(tcptable.decode(row.local))) for row in rows
+    )
 
 
 def choose(address: IPv4Address | IPv6Address, way: Way, *, v6only: bool) -> tuple[Listener, ...]:
@@ -70,7 +62,8 @@ def register(
     only, or whoever it is. Returns the places that are taken now; those without a listener are
     left as they are. Raises OSError where a process lets itself be seen but not be shared.
     """
-    wanted = {each.inode: each for each in _observe() if each.port in ways}
+    listening = (each for text in tcptable.observe() for each in parse(text))
+    wanted = {each.inode: each for each in listening if each.port in ways}
     taken: dict[Listener, bool] = {}
     for pid in _every_pid() if pids is None else pids:
         for inode, descriptor in _sockets(pid):
@@ -94,13 +87,6 @@ def _put(
             key, value = (struct.pack("=I", number) for number in (place, one.fileno()))
             listeners.update(key, value, bpfmap.ANY)
             taken[place] = certain
-
-
-def _observe() -> Iterator[Listening]:
-    for name in ("tcp", "tcp6"):
-        # Not of "self": a thread may be in another namespace than its process.
-        with suppress(FileNotFoundError):
-            yield from parse(Path(f"/proc/thread-self/net/{name}").read_text())
 
 
 def _every_pid() -> Iterator[int]:

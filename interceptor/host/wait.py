@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from interceptor.host import netlink
+from interceptor.host.tcptable import ESTABLISHED, LISTEN, has_sockets
 
 DRAIN_POLL_S = 0.1
 LOOK_S = 1.0  # how often a file is looked at
 SETTLE_S = 0.3  # links, addresses and routes change in swarms
-ESTABLISHED, LISTEN = "01", "0A"  # include/net/tcp_states.h
 
 
 async def readable(descriptor: int) -> None:
@@ -23,25 +23,6 @@ async def readable(descriptor: int) -> None:
         await woken.wait()
     finally:
         loop.remove_reader(descriptor)
-
-
-def has_sockets(port: int, state: str) -> bool:
-    """Whether a TCP socket of this network namespace with that local port is in a state.
-
-    Read from /proc/net/tcp{,6} (proc(5)) rather than tried: a connection would show
-    in somebody's log.
-    """
-    for name in ("tcp", "tcp6"):
-        try:
-            # Not of "self": a thread may be in another namespace than its process.
-            lines = Path(f"/proc/thread-self/net/{name}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == state and int(fields[1].rpartition(":")[2], 16) == port:
-                return True
-    return False
 
 
 async def drained(port: int, limit_s: float) -> bool:

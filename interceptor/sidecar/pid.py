@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from interceptor.host import wait
+from interceptor.host import tcptable
 from interceptor.sidecar import launch
 from interceptor.sidecar.launch import Record
 
@@ -86,4 +86,4 @@ def send_signal(pidfd: int, number: signal.Signals) -> None:
 
 def is_listening(port: int) -> bool:
     """Whether anybody listens on TCP ``port`` of this network namespace, for mode `external`."""
-    return wait.has_sockets(port, wait.LISTEN)
+    return tcptable.has_sockets(port, tcptable.LISTEN)

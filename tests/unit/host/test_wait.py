@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from interceptor.host import wait
+from interceptor.host import tcptable, wait
 
 
 def test_readable_returns_when_something_is_written() -> None:
@@ -33,10 +33,10 @@ def test_an_open_connection_is_seen_until_it_is_closed(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
-        assert not wait.has_sockets(port, wait.ESTABLISHED)
+        assert not tcptable.has_sockets(port, tcptable.ESTABLISHED)
         with socket.create_connection((host, port)):
             accepted, _ = server.accept()
-            assert wait.has_sockets(port, wait.ESTABLISHED)
+            assert tcptable.has_sockets(port, tcptable.ESTABLISHED)
             assert asyncio.run(wait.drained(port, 0.2)) is False
             accepted.close()
         assert asyncio.run(wait.drained(port, 2)) is True

@@ -1,0 +1,67 @@
+"""The kernel's table of TCP sockets of this network namespace: /proc/net/tcp, tcp6 (proc(5))."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ESTABLISHED, LISTEN = "01", "0A"  # include/net/tcp_states.h
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One socket. ``local`` and ``remote`` are as the kernel writes them, for most rows are
+    passed over: `decode` and ``port`` read them. ``fields`` are all columns."""
+
+    local: str
+    remote: str
+    state: str
+    fields: tuple[str, ...]
+
+    @property
+    def port(self) -> int:
+        """The local one."""
+        return int(self.local.rpartition(":")[2], 16)
+
+    @property
+    def inode(self) -> int:
+        """What names it in /proc/PID/fd."""
+        return int(self.fields[9])
+
+
+def parse(text: str) -> Iterator[Row]:
+    """Read either file."""
+    for line in text.splitlines()[1:]:
+        fields = tuple(line.split())
+        yield Row(fields[1], fields[2], fields[3], fields)
+
+
+def decode(end: str) -> bytes:
+    """The packed address of ``local`` or ``remote``: 4 or 16 bytes, written as 32-bit words in
+    the machine's byte order."""
+    words = end.partition(":")[0]
+    numbers = (int(words[at : at + 8], 16) for at in range(0, len(words), 8))
+    return struct.pack(f"={len(words) // 8}I", *numbers)
+
+
+def observe() -> Iterator[str]:
+    """The text of each file; a host without IPv6 has one."""
+    for name in ("tcp", "tcp6"):
+        # Not of "self": a thread may be in another namespace than its process.
+        with suppress(FileNotFoundError):
+            yield Path(f"/proc/thread-self/net/{name}").read_text()
+
+
+def has_sockets(port: int, state: str) -> bool:
+    """Whether a socket with that local port is in a state.
+
+    Read rather than tried: a connection would show in somebody's log.
+    """
+    try:
+        rows = (row for text in observe() for row in parse(text))
+        return any(row.state == state and row.port == port for row in rows)
+    except OSError:
+        return False
