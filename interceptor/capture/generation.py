@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from interceptor.capture import policy
 from interceptor.capture.policy import Element, Policy
+from interceptor.host import bpfmap
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import NETWORK_KEY, NUMBER_KEY, Map, State
 
@@ -22,20 +23,14 @@ DIGEST_AT = 16
 WEIGHT = 1 << 64
 
 
-def index(number: int) -> bytes:
-    """The key of an array."""
-    return number.to_bytes(4, sys.byteorder)
-
-
 def digest_in_force(state: BpfMap, policies: BpfMap) -> int:
     """What tells the policy in force from others; 0 where there is none, or it is being changed."""
-    raw = policies.lookup(index(_in_force(state))) or b""
+    raw = policies.lookup(bpfmap.index(_in_force(state))) or b""
     return int.from_bytes(raw[DIGEST_AT : DIGEST_AT + 8], sys.byteorder)
 
 
 def _in_force(state: BpfMap) -> int:
-    raw = state.lookup(index(State.GENERATION)) or b"\0" * 8
-    return int.from_bytes(raw, sys.byteorder) & 1
+    return bpfmap.read_state(state, State.GENERATION) & 1
 
 
 class Generations:
@@ -68,8 +63,8 @@ class Generations:
         networks = {policy.encode_network(each, spare) for each in wanted.networks}
         self._fill(spare, Map.NUMBERS, numbers)
         self._fill(spare, Map.NETWORKS, networks)
-        self._policies.update(index(spare), policy.encode(wanted, digest))
-        self._state.update(index(State.GENERATION), struct.pack("=Q", spare))
+        self._policies.update(bpfmap.index(spare), policy.encode(wanted, digest))
+        bpfmap.write_state(self._state, State.GENERATION, spare)
         return True
 
     def _fill(self, generation: int, kind: Map, wanted: set[bytes]) -> None:
@@ -86,7 +81,7 @@ class Generations:
         digest is 0, so that a crash meanwhile is seen.
         """
         generation = _in_force(self._state)
-        key = index(generation)
+        key = bpfmap.index(generation)
         raw = self._policies.lookup(key) or b""
         digest = int.from_bytes(raw[DIGEST_AT : DIGEST_AT + 8], sys.byteorder)
         self._policies.update(key, _with_digest(raw, 0))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from time import monotonic_ns
 
+from interceptor.host import bpfmap
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Map, State
-
-BEAT = struct.pack("=I", State.BEAT_NS)
 
 
 class Lease:
@@ -23,10 +21,9 @@ class Lease:
 
     def beat(self) -> None:
         """We live now. Raises OSError."""
-        self._state.update(BEAT, struct.pack("=Q", self._clock_ns()))
+        bpfmap.write_state(self._state, State.BEAT_NS, self._clock_ns())
 
     def age_s(self) -> float | None:
         """Since the last life sign of whoever gave it; None where nobody has."""
-        raw = self._state.lookup(BEAT) or b"\0" * 8
-        beat_ns = int(struct.unpack("=Q", raw)[0])
+        beat_ns = bpfmap.read_state(self._state, State.BEAT_NS)
         return (self._clock_ns() - beat_ns) / 1e9 if beat_ns else None

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from interceptor.capture.plan import Steering
-from interceptor.host import command, pin
+from interceptor.host import bpfmap, command, pin
 from interceptor.host.layout import TCP_RESULTS as RESULTS
 from interceptor.host.layout import Map
 
@@ -72,7 +71,7 @@ def observe_programs(bpf_dir: Path) -> Counter[str]:
     try:
         return Counter(
             {
-                direction: sum(counts.sum(struct.pack("=I", RESULTS.index(name))) for name in names)
+                direction: sum(counts.sum(bpfmap.index(RESULTS.index(name))) for name in names)
                 for direction, names in STEERED.items()
             }
         )

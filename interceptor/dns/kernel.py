@@ -14,14 +14,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime_ns
 
-from interceptor.dns import view
 from interceptor.dns.alias import Aliases
 from interceptor.dns.handover import Handover
 from interceptor.dns.publisher import Publisher
 from interceptor.dns.raw import RawSender
 from interceptor.dns.responder import Responder
 from interceptor.errors import InterceptorError
-from interceptor.host import pin
+from interceptor.host import bpfmap, pin
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import DNS_RESULTS, DNS_TYPES, Map, State
 from interceptor.host.ringbuf import RingBuffer
@@ -55,16 +54,16 @@ class Kernel:
         """Take what is handed over, and say that we do, until cancelled."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self.handover.fd, self.handover.take)
-        signed_ns = 0
+        states, signed_ns = self.maps[Map.STATE], 0
         try:
             while True:
                 signed_ns = clock_gettime_ns(CLOCK_MONOTONIC)
-                view.set_state(self.maps, State.WORKER_NS, signed_ns)
+                bpfmap.write_state(states, State.WORKER_NS, signed_ns)
                 await asyncio.sleep(SIGN_S)
         finally:
             # A successor may have signed since.
-            if view.state(self.maps, State.WORKER_NS) == signed_ns:
-                view.set_state(self.maps, State.WORKER_NS, 0)
+            if bpfmap.read_state(states, State.WORKER_NS) == signed_ns:
+                bpfmap.write_state(states, State.WORKER_NS, 0)
                 self.handover.take()
             loop.remove_reader(self.handover.fd)
 
@@ -82,7 +81,7 @@ class Kernel:
             for column, kind in enumerate(DNS_TYPES)
             if result != HANDED_OVER
         }
-        found = {label: counts.sum(view.index(place)) for label, place in places.items()}
+        found = {label: counts.sum(bpfmap.index(place)) for label, place in places.items()}
         return {label: count for label, count in found.items() if count}
 
     def events(self) -> Counter[str]:

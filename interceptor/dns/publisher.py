@@ -22,6 +22,7 @@ from interceptor.dns import entry, view
 from interceptor.dns.entry import Touched
 from interceptor.dns.suffix import Suffixes, choose
 from interceptor.dns.view import CHUNK, PRESENT, Loading, Table, chunks
+from interceptor.host import bpfmap
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Map, State
 from interceptor.mesh.directory import Directory
@@ -84,12 +85,13 @@ class Publisher:
     def _writing(self) -> Iterator[None]:
         """While it lasts, and where it began or ended meanwhile, the program looks twice for
         what it does not find: it may have missed an element that was being replaced."""
-        odd = view.state(self._maps, State.WRITES) | 1
-        view.set_state(self._maps, State.WRITES, odd)
+        states = self._maps[Map.STATE]
+        odd = bpfmap.read_state(states, State.WRITES) | 1
+        bpfmap.write_state(states, State.WRITES, odd)
         try:
             yield
         finally:
-            view.set_state(self._maps, State.WRITES, odd + 1)
+            bpfmap.write_state(states, State.WRITES, odd + 1)
 
     def close(self) -> None:
         """Give back the inner maps; the kernel goes on with them."""
@@ -134,6 +136,6 @@ class Publisher:
         """After the elements: a program that looks for them too early finds none, as before."""
         wanted = view.locale_of(directory, self._suffixes, self._tables, self._depths)
         if wanted != self._locale:
-            place = view.index(view.state(self._maps, State.VIEW))
-            self._maps[Map.LOCALE].update(place, wanted)
+            number = bpfmap.read_state(self._maps[Map.STATE], State.VIEW)
+            self._maps[Map.LOCALE].update(bpfmap.index(number), wanted)
             self._locale = wanted

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from struct import Struct
 from typing import TypeVar
 
 from interceptor.dns import entry
@@ -26,7 +25,6 @@ CHUNK = 200  # names or addresses between two turns of the loop: about 1.5 ms
 SMALLEST = 1024
 FULLNESS = 0.75
 PRESENT = b"\1"
-_U64 = Struct("=Q")
 _TABLES = (Map.NAMES, Map.WILD, Map.POINTERS)
 T = TypeVar("T")
 
@@ -48,7 +46,7 @@ class Loading:
 
     def __init__(self, maps: Mapping[Map, BpfMap], suffixes: Suffixes) -> None:
         self._maps = maps
-        self._view = 1 - state(maps, State.VIEW) % VIEWS
+        self._view = 1 - bpfmap.read_state(maps[Map.STATE], State.VIEW) % VIEWS
         self.suffixes = suffixes
         self.tables: dict[Map, Table] = {}
         self.depths: Counter[int] = Counter()
@@ -118,13 +116,13 @@ class Loading:
         new view is whole before it is in force, and the old one's maps are let go only when
         nobody is left who chose it.
         """
-        view, former = index(self._view), index(1 - self._view)
+        view, former = bpfmap.index(self._view), bpfmap.index(1 - self._view)
         self._maps[Map.LOCALE].update(view, self.locale)
         for number in _TABLES:
-            self._maps[number].update(view, index(self.tables[number].map.fd))
-        set_state(self._maps, State.VIEW, self._view)
-        set_state(self._maps, State.HAS_VIEW, 1)
-        self._maps[Map.POINTERS].update(view, index(self.tables[Map.POINTERS].map.fd))
+            self._maps[number].update(view, bpfmap.index(self.tables[number].map.fd))
+        bpfmap.write_state(self._maps[Map.STATE], State.VIEW, self._view)
+        bpfmap.write_state(self._maps[Map.STATE], State.HAS_VIEW, 1)
+        self._maps[Map.POINTERS].update(view, bpfmap.index(self.tables[Map.POINTERS].map.fd))
         for number in _TABLES:
             self._maps[number].delete(former)
 
@@ -146,19 +144,19 @@ class View:
 
 def observe(maps: Mapping[Map, BpfMap]) -> View | None:
     """The view in force; None before the first."""
-    if not state(maps, State.HAS_VIEW):
+    if not bpfmap.read_state(maps[Map.STATE], State.HAS_VIEW):
         return None
-    view = state(maps, State.VIEW)
+    view = bpfmap.read_state(maps[Map.STATE], State.VIEW)
     found = []
     for number in _TABLES:
         spec = SPECS[number].inner
-        place = maps[number].lookup(index(view))
+        place = maps[number].lookup(bpfmap.index(view))
         assert spec is not None
         assert place is not None
         inner = bpfmap.open_id(int.from_bytes(place, sys.byteorder), spec)
         found.append(inner.items())
         inner.close()
-    locale = maps[Map.LOCALE].lookup(index(view)) or b""
+    locale = maps[Map.LOCALE].lookup(bpfmap.index(view)) or b""
     return View(view, locale, found[0], found[1], frozenset(found[2]))
 
 
@@ -180,16 +178,3 @@ def chunks(items: Iterable[T]) -> Iterator[list[T]]:
     walk = iter(items)
     while chunk := list(islice(walk, CHUNK)):
         yield chunk
-
-
-def index(number: int) -> bytes:
-    return number.to_bytes(4, sys.byteorder)
-
-
-def state(maps: Mapping[Map, BpfMap], place: State) -> int:
-    value = maps[Map.STATE].lookup(index(place))
-    return int(_U64.unpack(value)[0]) if value else 0
-
-
-def set_state(maps: Mapping[Map, BpfMap], place: State, value: int) -> None:
-    maps[Map.STATE].update(index(place), _U64.pack(value))

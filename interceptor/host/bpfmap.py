@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from pathlib import Path
 from interceptor.errors import InterceptorError
 from interceptor.host import bpf
 from interceptor.host.bpf import Command
-from interceptor.host.layout import MapSpec, MapType
+from interceptor.host.layout import MapSpec, MapType, State
 
 ANY, NOEXIST, EXIST = 0, 1, 2  # BPF_ANY, BPF_NOEXIST, BPF_EXIST
 ENOTSUPP = 524  # linux/errno.h: not in errno, for it should never have left the kernel
@@ -242,3 +243,18 @@ def count_cpus(text: str) -> int:
     """Read a CPU list such as `0-3,8`."""
     ranges = (part.split("-") for part in text.strip().split(","))
     return sum(int(part[-1]) - int(part[0]) + 1 for part in ranges)
+
+
+def index(number: int) -> bytes:
+    """The key of an array's element; also a descriptor or an id as a map's value."""
+    return number.to_bytes(4, sys.byteorder)
+
+
+def read_state(states: BpfMap, place: State) -> int:
+    """One number of Map.STATE."""
+    return int.from_bytes(states.lookup(index(place)) or b"", sys.byteorder)
+
+
+def write_state(states: BpfMap, place: State, value: int) -> None:
+    """In one piece, for the programs. Raises OSError."""
+    states.update(index(place), value.to_bytes(8, sys.byteorder))

@@ -11,7 +11,6 @@ import ctypes
 import errno
 import os
 import socket
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,8 +83,7 @@ def _put(
     for place in places:
         certain = place is places[0]
         if certain or not taken.get(place, False):
-            key, value = (struct.pack("=I", number) for number in (place, one.fileno()))
-            listeners.update(key, value, bpfmap.ANY)
+            listeners.update(bpfmap.index(place), bpfmap.index(one.fileno()))
             taken[place] = certain
 
 

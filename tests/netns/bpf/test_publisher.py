@@ -128,7 +128,7 @@ def test_every_load_goes_to_the_view_that_is_not_in_force(bench: Bench, kernel: 
     assert first.number != second.number
     assert second.names.keys() - first.names.keys() == {key("new.test")}
     for number in (Map.NAMES, Map.WILD, Map.POINTERS):
-        assert kernel.maps[number].lookup(view.index(first.number)) is None
+        assert kernel.maps[number].lookup(bpfmap.index(first.number)) is None
 
 
 def test_a_new_worker_needs_nothing_of_the_old_one(bench: Bench, kernel: Kernel) -> None:
@@ -242,7 +242,9 @@ def read_two(bench: Bench) -> tuple[bytes | None, bytes | None] | None:
     spec = SPECS[Map.NAMES].inner
     assert spec is not None
     try:
-        place = bench.maps[Map.NAMES].lookup(view.index(view.state(bench.maps, State.VIEW)))
+        place = bench.maps[Map.NAMES].lookup(
+            bpfmap.index(bpfmap.read_state(bench.maps[Map.STATE], State.VIEW))
+        )
         if place is None:
             return None
         inner = bpfmap.open_id(int.from_bytes(place, "little"), spec)

@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from interceptor.dns import view
 from interceptor.dns.frame import Settings
 from interceptor.dns.plane import Plane
-from interceptor.host import bytecode, command, pin, tc
+from interceptor.host import bpfmap, bytecode, command, pin, tc
 from interceptor.host.layout import POLICY, Map, PolicyFlag, State
 from interceptor.host.tc import Hook
 from interceptor.mesh.model import AppProtocol, Endpoint, Host, Kind, Locale, Port
@@ -198,7 +197,7 @@ class World:
         return self.dig("+short", *words, server=server).splitlines()
 
     def state(self, place: State) -> int:
-        return view.state(self.maps, place)
+        return bpfmap.read_state(self.maps[Map.STATE], place)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

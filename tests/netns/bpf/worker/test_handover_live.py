@@ -15,7 +15,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.utils import rdpcap
 
-from interceptor.dns import entry, view
+from interceptor.dns import entry
 from interceptor.dns.plane import Plane
 from interceptor.host import bpfmap, command
 from interceptor.host.layout import SPECS, Map, State, ValueFlag
@@ -115,7 +115,7 @@ def test_a_client_whose_address_is_another_link_s_gets_the_answer_too(
 
 def ghost(world: World) -> None:
     """A name that the kernel takes for the worker's, and the worker has never heard of."""
-    place = world.maps[Map.NAMES].lookup(view.index(world.state(State.VIEW)))
+    place = world.maps[Map.NAMES].lookup(bpfmap.index(world.state(State.VIEW)))
     assert place is not None
     spec = SPECS[Map.NAMES].inner
     assert spec is not None
