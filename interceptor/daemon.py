@@ -16,10 +16,10 @@ from time import monotonic
 import structlog
 
 from interceptor import assembly, report
-from interceptor.capture import fact, plan, tenure
+from interceptor.capture import fact, tenure
 from interceptor.capture.backend import Choice
-from interceptor.capture.guard import Coverage, Guard
-from interceptor.capture.plan import Facts, Plan
+from interceptor.capture.guard import Guard
+from interceptor.capture.plan import Facts
 from interceptor.config import Config
 from interceptor.debug import control, http
 from interceptor.debug.log import open_log
@@ -28,9 +28,9 @@ from interceptor.errors import Problem
 from interceptor.host import confirmation, lock, memory, notify, wait
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
-from interceptor.sidecar import pid
 from interceptor.sidecar.managed import Managed
 from interceptor.sidecar.process import State
+from interceptor.situation import Situation
 from interceptor.source.event import Event, Loaded
 
 log = structlog.get_logger(__name__)
@@ -46,7 +46,6 @@ class Daemon:
     ) -> None:
         self.config = config
         self._events = events
-        self.facts = facts
         self.choice = choice
         backend = assembly.open_backend(config, choice)
         self.guard = Guard(backend)
@@ -59,12 +58,10 @@ class Daemon:
         self.rejected, self.load_s = 0, 0.0
         self.began_s = self.loaded_s = monotonic()
         self.confirmed, self.stopping = asyncio.Event(), asyncio.Event()
-        self._locale = assembly.locale(config)
-        self._bypasses = assembly.bypasses_by_rules(config, choice)
+        self.situation = Situation(config, facts, choice, self.guard, self.stopping)
         self._listeners: http.Listeners | None = None
-        self._failed = self._is_away = False
+        self._failed = False
         self._told = asyncio.Event()
-        self._coverage = Coverage(plan.build(config, facts))
 
     async def run(self, confirm_s: float | None) -> int:
         """From nothing to a clean stop. Returns the exit code."""
@@ -106,24 +103,21 @@ class Daemon:
 
     async def _start(self) -> None:
         """Everything that takes what the rules will send, then the rules."""
-        config = self.config
+        config, facts = self.config, self.situation.facts
         pages, path = report.pages(self, self._confirm), config.agent.run_dir / control.SOCKET_NAME
         self._listeners = await http.serve(pages, config.agent.listen, path)
         if self.plane is not None:
             await self.plane.open()
         if config.sidecar.mode == "managed":
-            settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, self.facts)
+            settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, facts)
             join = tuple(self.tenure.wrap(())) if self.tenure is not None else ()
             self.sidecar = Managed(config, settings_of, self._on_sidecar, join)
             await self.sidecar.open(self.table)
         elif config.sidecar.mode == "external" and config.capture.enabled:
-            port = config.sidecar.outbound_port
-            self._is_away = not pid.is_listening(port)
-            if self._is_away and not self._bypasses:
-                log.warning("no sidecar listens", port=port, captured="connections are refused")
+            self.situation.look_for_sidecar()
         if self.tenure is not None:
             await asyncio.to_thread(self.tenure.register)
-        await self.guard.install(self._plan())
+        await self.guard.install(self.situation.plan())
         await self.guard.sweep()
         for line in self.choice.why:
             log.info(line)
@@ -135,13 +129,13 @@ class Daemon:
         """Follow everything until told to stop."""
         watched: list[Coroutine[object, object, object]] = [
             self.guard.follow(),
-            self._follow_resolver(),
-            self._follow_links(),
+            self.situation.follow_resolver(self._retell),
+            self.situation.follow_links(),
         ]
         if self.tenure is not None:
             watched.append(self.tenure.keep())
-        if self._bypasses and self.config.sidecar.mode == "external":
-            watched.append(self._follow_external())
+        if self.situation.bypasses and self.config.sidecar.mode == "external":
+            watched.append(self.situation.follow_external())
         if confirm_s is not None:
             watched.append(self._await_confirmation(confirm_s))
         watchers = [source, *map(asyncio.create_task, watched)]
@@ -206,13 +200,13 @@ class Daemon:
         for warning in event.table.warnings if first else ():
             log.warning("table", warning=str(warning))
         log.info("table", hosts=len(event.table), took_s=round(event.elapsed_s, 3))
-        moved = self._coverage.follow(event.difference)
+        moved = self.situation.cover(event.difference)
         if self.sidecar is not None:
             await self.sidecar.follow(event.difference)
         if is_large := len(event.difference.upserted) > LARGE:
             await asyncio.to_thread(memory.trim)
         if moved:
-            await self.guard.update(self._coverage.places())
+            await self.situation.exchange()
         if self.plane is not None:
             await (self.plane.load() if is_large else self.plane.send(event.difference))
 
@@ -221,45 +215,16 @@ class Daemon:
             await self._adopt(event)
             self._told.set()
 
-    async def _follow_resolver(self) -> None:
-        """resolv.conf: its search list changes names, its servers may change the plan."""
-        path = self.config.dns.resolv_conf
-        async for _ in wait.file_changes(path):
-            log.info("resolv.conf has changed", path=str(path))
-            self._locale = assembly.locale(self.config)
-            if self.plane is not None:
-                await self.plane.load()
-            await self._renew()
-
-    async def _follow_links(self) -> None:
-        """Addresses and routes decide what is local and which VIP range needs a route."""
-        async for _ in wait.link_changes():
-            await self._renew()
-            await self.guard.check()  # our own routes may be among what was removed
-
-    async def _renew(self) -> None:
-        """The plan for the host as it is now, where that is another one."""
-        facts = await asyncio.to_thread(fact.facts, self.config)
-        if facts != self.facts:
-            self.facts = facts
-            log.info("the host has changed; the plan follows")
-            await self.guard.install(self._plan())
-
     def _on_sidecar(self, state: State) -> None:
         log.info("sidecar", state=state.value)
-        if self._bypasses and self.guard.plan is not None:
-            asyncio.get_running_loop().create_task(self._bypass(state is not State.LIVE))
+        if self.situation.bypasses and self.guard.plan is not None:
+            bypass = self.situation.bypass(state is not State.LIVE)
+            asyncio.get_running_loop().create_task(bypass)
 
-    async def _follow_external(self) -> None:
-        """Somebody else's Envoy tells nobody of its comings and goings."""
-        async for is_there in wait.listening_changes(self.config.sidecar.outbound_port):
-            await self._bypass(not is_there)
-
-    async def _bypass(self, away: bool) -> None:
-        """on_sidecar_loss: bypass. While Envoy is away nothing is sent to it."""
-        self._is_away = away
-        if not self.stopping.is_set():
-            await self.guard.install(self._plan())
+    async def _retell(self) -> None:
+        """Names are searched for in other domains."""
+        if self.plane is not None:
+            await self.plane.load()
 
     async def _await_confirmation(self, limit_s: float) -> None:
         """--confirm: all is taken back unless somebody says in time that it works."""
@@ -270,12 +235,8 @@ class Daemon:
 
     # --- views
 
-    def _plan(self) -> Plan:
-        built = plan.build(self.config, self.facts).exchange(self._coverage.places())
-        return built.only(plan.Plane.DNS) if self._is_away and self._bypasses else built
-
     def _view(self) -> tuple[Locale, Iterable[Host]]:
-        return self._locale, self.table.hosts.values()
+        return self.situation.locale, self.table.hosts.values()
 
     def _confirm(self) -> bool:
         waited = not self.confirmed.is_set()

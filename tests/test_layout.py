@@ -47,7 +47,8 @@ ALLOWED = {
     "inquiry": BASE | SIBLINGS | {"host", "assembly"},
     "report": BASE | SIBLINGS | {"host", "assembly"},
     "assembly": BASE | SIBLINGS | {"host"},
-    "daemon": BASE | SIBLINGS | {"host", "assembly", "inquiry", "report"},
+    "situation": BASE | SIBLINGS | {"host", "assembly"},
+    "daemon": BASE | SIBLINGS | {"host", "assembly", "inquiry", "report", "situation"},
 }
 
 ONE_IMPORTER = {
@@ -79,6 +80,8 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "dns/kernel.py": "tests/netns/bpf/worker",
     "dns/raw.py": "tests/netns/bpf/worker, tests/netns/dns/test_dns_bridge.py",
     "dns/view.py": "tests/netns/bpf/test_publisher.py",
+    "capture/guard.py": "tests/netns/test_daemon.py",
+    "situation.py": "tests/netns/test_daemon.py",
     "lab/agent.py": "every tests/netns/test_e2e_*.py",
 }
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interceptor.capture import plan
-from interceptor.capture.guard import Coverage
+from interceptor.capture.coverage import Coverage
 from interceptor.capture.plan import Facts
 from interceptor.config import Config
 from interceptor.mesh.model import Host, Kind

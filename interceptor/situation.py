@@ -1,0 +1,103 @@
+"""Where the agent stands: what plan and answers depend on besides the mesh's documents.
+
+The host (addresses, routes, resolv.conf), the mesh's addresses that need capture, and whether
+a sidecar is there to take it. Each is followed while the daemon runs, and the guard is given
+the plan that results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from interceptor import assembly
+from interceptor.capture import fact, plan
+from interceptor.capture.backend import Choice
+from interceptor.capture.coverage import Coverage
+from interceptor.capture.guard import Guard
+from interceptor.capture.plan import Facts, Plan
+from interceptor.config import Config
+from interceptor.host import wait
+from interceptor.mesh.model import Locale
+from interceptor.mesh.table import Difference
+from interceptor.sidecar import pid
+
+log = structlog.get_logger(__name__)
+
+
+class Situation:
+    """What is so around one daemon now, and the plan that follows from it."""
+
+    def __init__(
+        self,
+        config: Config,
+        facts: Facts,
+        choice: Choice,
+        guard: Guard,
+        stopping: asyncio.Event,
+    ) -> None:
+        self.facts = facts
+        self.locale: Locale = assembly.locale(config)
+        self.bypasses = assembly.bypasses_by_rules(config, choice)
+        self._config = config
+        self._guard = guard
+        self._stopping = stopping
+        self._is_away = False
+        self._coverage = Coverage(plan.build(config, facts))
+
+    def plan(self) -> Plan:
+        """What to capture, as things are."""
+        built = plan.build(self._config, self.facts).exchange(self._coverage.places())
+        return built.only(plan.Plane.DNS) if self._is_away and self.bypasses else built
+
+    def look_for_sidecar(self) -> None:
+        """Whether somebody else's Envoy is there, before the first plan is made."""
+        port = self._config.sidecar.outbound_port
+        self._is_away = not pid.is_listening(port)
+        if self._is_away and not self.bypasses:
+            log.warning("no sidecar listens", port=port, captured="connections are refused")
+
+    def cover(self, difference: Difference) -> bool:
+        """Follow the mesh. Whether there are other addresses to capture now."""
+        return self._coverage.follow(difference)
+
+    async def exchange(self) -> None:
+        """Capture the mesh's addresses of now."""
+        await self._guard.update(self._coverage.places())
+
+    async def follow_resolver(self, tell: Callable[[], Awaitable[None]]) -> None:
+        """resolv.conf: its search list changes names, its servers may change the plan.
+        Whoever answers by the `locale` is told of a new one."""
+        path = self._config.dns.resolv_conf
+        async for _ in wait.file_changes(path):
+            log.info("resolv.conf has changed", path=str(path))
+            self.locale = assembly.locale(self._config)
+            await tell()
+            await self._renew()
+
+    async def follow_links(self) -> None:
+        """Addresses and routes decide what is local and which VIP range needs a route."""
+        async for _ in wait.link_changes():
+            await self._renew()
+            await self._guard.check()  # our own routes may be among what was removed
+
+    async def follow_external(self) -> None:
+        """Somebody else's Envoy tells nobody of its comings and goings."""
+        async for is_there in wait.listening_changes(self._config.sidecar.outbound_port):
+            await self.bypass(not is_there)
+
+    async def bypass(self, away: bool) -> None:
+        """on_sidecar_loss: bypass. While Envoy is away nothing is sent to it."""
+        self._is_away = away
+        if not self._stopping.is_set():
+            await self._guard.install(self.plan())
+
+    async def _renew(self) -> None:
+        """The plan for the host as it is now, where that is another one."""
+        facts = await asyncio.to_thread(fact.facts, self._config)
+        if facts != self.facts:
+            self.facts = facts
+            log.info("the host has changed; the plan follows")
+            await self._guard.install(self.plan())
