@@ -91,12 +91,21 @@ class World:
         self.server.sh(SERVER_SETUP)
         self.container.sh(CONTAINER_SETUP)
         self.children = [self.dnsmasq(self.server, ZONE), self.dnsmasq(self.vm, FORWARD)]
+        self.wait_neighbours()
         self.ring = RingBuffer(kernel.maps[Map.HANDOVER])
         self.set_policy()
         self.attach("eth0", Hook.EGRESS, "dns_egress")
         self.attach("br0", Hook.EGRESS, "dns_egress")
         self.attach("lo", Hook.EGRESS, "dns_lo")
         self.attach("br0", Hook.INGRESS, "dns_bridge")
+
+    def wait_neighbours(self) -> None:
+        """A first neighbour solicitation that comes before the other end is up is lost, and
+        repeated after a second only (RFC 4861 section 10, RETRANS_TIMER)."""
+        for space in (self.vm, self.container):
+            for _ in range(10):
+                if self.ask(space, SERVER6, "www.other.test") != "lost":
+                    break
 
     def dnsmasq(self, space: Any, more: str) -> subprocess.Popen[bytes]:
         log = self.log(space)
