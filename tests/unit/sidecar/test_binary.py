@@ -39,6 +39,17 @@ def test_a_script_on_path_is_passed_over_for_the_wheel(
     assert binary.find().read_bytes()[:4] == binary.ELF_MAGIC
 
 
+def test_that_of_the_package_comes_before_the_wheel_and_after_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = program(tmp_path / "packaged")
+    monkeypatch.setattr(binary, "PACKAGED", packaged)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert binary.find() == packaged
+    program(tmp_path / "envoy")
+    assert binary.find() == tmp_path / "envoy"
+
+
 def test_an_upgrade_changes_the_stamp(tmp_path: Path) -> None:
     path = program(tmp_path / "envoy")
     before = binary.stamp(path)
