@@ -57,6 +57,9 @@ def parse_mesh(text: str, where: str) -> dict[str, str]:
         legal = "a mapping with defaultConfig"
         raise ConfigError([Problem(where, "defaultConfig", repr(config), legal)])
     metadata = config.get("proxyMetadata") or {}
+    if not isinstance(metadata, dict):
+        key = "defaultConfig.proxyMetadata"
+        raise ConfigError([Problem(where, key, repr(metadata), "a mapping")])
     found = {str(key): str(value) for key, value in metadata.items()}
     for key in ("discoveryAddress", "concurrency", "interceptionMode", "serviceCluster"):
         if config.get(key) is not None:
@@ -77,9 +80,14 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _is_number(text: str) -> bool:
+    """In digits that `int` reads, and not so many of them that it refuses."""
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
 def _number(text: str) -> object:
     """A number where it is one; else the text, which validation then refuses by name."""
-    return int(text) if text.strip().isdigit() else text
+    return int(text) if _is_number(text.strip()) else text
 
 
 def _numbers(text: str) -> object:
@@ -219,7 +227,7 @@ def _ids(names: Iterable[str], look_up: Callable[[str], int | None]) -> list[obj
     ids: list[object] = []
     for name in names:
         known = look_up(name)
-        ids.append(int(name) if name.isdigit() else name if known is None else known)
+        ids.append(int(name) if _is_number(name) else name if known is None else known)
     return ids
 
 

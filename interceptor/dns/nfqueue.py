@@ -40,7 +40,7 @@ PROC_QUEUES = Path("/proc/net/netfilter/nfnetlink_queue")
 SAMPLE = 16  # every how many packets the time is taken; a power of two
 
 _PRE_ROUTING = 0  # linux/netfilter.h, enum nf_inet_hooks
-_TCP = 6
+_TCP = b"\6"
 # linux/netlink.h and linux/netfilter/nfnetlink_queue.h
 _SOL_NETLINK, _NO_ENOBUFS = 270, 5
 _CONFIG = 3 << 8 | 2  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_CONFIG
@@ -166,7 +166,8 @@ class Queue:
 
 
 def _is_tcp(packet: bytes) -> bool:
-    return packet[6 if packet[0] >> 4 == 6 else 9] == _TCP
+    at = 6 if packet[0] >> 4 == 6 else 9
+    return packet[at : at + 1] == _TCP  # of a packet that is cut short, too
 
 
 def _request(number: int, settings: Mapping[int, int]) -> bytes:

@@ -22,6 +22,7 @@ Read = Callable[[Tree, str, Notes], Resource]
 
 _ISTIO = tuple(f"networking.istio.io/{version}" for version in ("v1", "v1beta1", "v1alpha3"))
 _LIST_OF = "List"
+_ROUNDS = 16  # of mending one document; what is behind a wrong part shows a round later
 
 
 class Parsed(NamedTuple):
@@ -209,13 +210,14 @@ def _reader(form: type[Shape], read: Callable[[Shape, str, Notes], Resource]) ->
 
 def _mended(adapter: TypeAdapter[Shape], tree: Tree, notes: Notes) -> Shape:
     bare = refusal.without_nulls(tree)
-    while True:
+    for _ in range(_ROUNDS):
         try:
             return adapter.validate_python(bare)
         except ValidationError as error:
             assert isinstance(bare, dict)
             notes += refusal.unsaid(refusal.notes(error, bare), notes)
             refusal.mend(error, bare)
+    return adapter.validate_python({})  # wrong in a way that cannot be taken out; it is told
 
 
 def _check_metadata(metadata: object, notes: Notes) -> None:

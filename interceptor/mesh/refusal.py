@@ -106,7 +106,8 @@ def _replace(holder: Tree | list[object], part: str | int, items: list[ErrorDeta
     wants_text = all(item["type"] == "string_type" for item in items)
     is_scalar = not isinstance(value, dict | list)
     if isinstance(holder, list) and isinstance(part, int):
-        holder[part] = str(value) if wants_text and is_scalar else {}
+        # Others keep their numbers. What stands in a list is a text or a mapping.
+        holder[part] = (str(value) if is_scalar else "") if wants_text else {}
     elif isinstance(holder, dict) and isinstance(part, str) and wants_text and is_scalar:
         holder[part] = str(value)
     elif isinstance(holder, dict):

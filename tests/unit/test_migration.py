@@ -111,3 +111,14 @@ def test_an_unknown_user_name_is_refused_by_the_name_of_its_variable() -> None:
 def test_a_line_that_is_no_assignment_is_named() -> None:
     with pytest.raises(ConfigError, match="cluster.env:2: "):
         migration.parse_file("A=1\nwhat is this\n", "cluster.env")
+
+
+def test_metadata_that_is_no_mapping_is_refused_by_its_name() -> None:
+    with pytest.raises(ConfigError, match="proxyMetadata"):
+        migration.parse_file("defaultConfig:\n  proxyMetadata: text", "mesh.yaml")
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000])
+def test_what_only_looks_like_a_number_is_refused_by_its_name(number: str) -> None:
+    with pytest.raises(ConfigError, match="concurrency"):
+        migrated({"defaultConfig.concurrency": number})

@@ -271,3 +271,13 @@ spec: {clusterIP: 10.0.0.2, ports: [{port: 80}]}
     assert isinstance(service, Service)
     assert [str(address) for address in service.addresses] == ["10.0.0.2"]
     assert found.ignored == ("Service default/a (said again below)",)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("wrong", ["[{a: {b: 1}}]", "[[x]]", "{1: [x]}", "[null, {}]"])
+def test_what_cannot_be_mended_is_told_and_ends(wrong: str) -> None:
+    text = (
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\n"
+        f"spec: {{hosts: [a.example], addresses: {wrong}}}\n"
+    )
+    assert any(key.startswith("spec.addresses") for _, _, key, _, _ in problems(text))
