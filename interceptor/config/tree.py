@@ -104,6 +104,16 @@ class Mesh(_Group):
     vip_ranges: VipRanges = VipRanges()
     state_dir: Path = Path("/var/lib/interceptor")
     """Allocated VIPs and the last good table; survives a reboot."""
+    allow_empty: bool = False
+    """Whether a folder that loses all its files at once, a file that shrinks to 0 bytes or an empty
+    name table means it. Otherwise the last good state holds: so looks a file system that is not
+    mounted, or a full disk. Files removed one by one always count, all but the last."""
+    max_stale_s: Annotated[int, Field(ge=0)] = 86400
+    """A last good state older than this is told as a problem of its own; it stays in force, for
+    an old address beats none. 0: never. Unit: seconds."""
+    max_file_bytes: Annotated[int, Field(ge=1024, le=1 << 32)] = 64 << 20
+    """A larger file is refused before it is read: as a table it would take some ten times its
+    size in memory. Unit: bytes."""
 
 
 class Dns(_Group):
@@ -212,6 +222,9 @@ class Sidecar(_Group):
     """Group of the sidecar, whose traffic is exempt."""
     outbound_port: PortNumber = 15001
     inbound_port: PortNumber = 15006
+    admin: Literal["root", "loopback"] = "root"
+    """Whose Envoy's admin interface is. root: a Unix socket in agent.run_dir, and on admin_port of
+    127.0.0.1 /ready and /stats only; loopback: all of it there, for every local user."""
     admin_port: PortNumber = 15000
     readiness_port: PortNumber = 15021
     prometheus_port: PortNumber = 15090

@@ -9,6 +9,20 @@ from interceptor.mesh.table import Difference, MeshTable
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the table in force is what its source says now.
+
+    ``held`` documents are not: they are as they were when they were last right, the oldest
+    ``age_s`` before the event. ``recalled`` of them come from disk, where a daemon before
+    this one left them.
+    """
+
+    held: int = 0
+    recalled: int = 0
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     """``table`` is in force from now on.
 
@@ -22,6 +36,7 @@ class Loaded:
     difference: Difference
     elapsed_s: float
     problems: tuple[Problem, ...] = ()
+    standing: Standing = Standing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,7 @@ class Rejected:
     """
 
     problems: tuple[Problem, ...]
+    standing: Standing = Standing()
 
 
 Event = Loaded | Rejected

@@ -1,33 +1,41 @@
 """Documents in files and folders as a source.
 
 A file that is wrong keeps what it said when it was last right, and the others
-go on: one slip in one file must not freeze the mesh.
+go on: one slip in one file must not freeze the mesh. What was right is kept on
+disk, too, for a start beside a wrong file, or without any.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-import os
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from interceptor import config
 from interceptor.errors import ConfigError, Problem
-from interceptor.mesh import parse
+from interceptor.mesh import parse, vip
 from interceptor.mesh.build import Inventory
 from interceptor.mesh.table import MeshTable
-from interceptor.source import state
+from interceptor.source import listing, state
 from interceptor.source.event import Event, Loaded, Rejected
-from interceptor.source.pending import Pending, Signature, signature
+from interceptor.source.fault import Faults
+from interceptor.source.listing import Listing
+from interceptor.source.pace import Pace
+from interceptor.source.pending import Pending, Signature
+from interceptor.source.store import NAME, Store
 from interceptor.source.watch import existing, follow
 
-SUFFIXES = (".yaml", ".yml", ".json")
 _log = logging.getLogger(__name__)
 
 _SHOWN = 5  # ignored documents that the log names
+_UNREAD: Signature = (0, 0, 0)
+_CUT_SHORT = (
+    "documents; what it said holds, for so a full disk leaves a file. Where none are meant: "
+    "a comment in it, or mesh.allow_empty"
+)
 
 
 def load(mesh: config.Mesh, node: config.Node) -> MeshTable:
@@ -45,30 +53,39 @@ def load(mesh: config.Mesh, node: config.Node) -> MeshTable:
 
 
 def watch(mesh: config.Mesh, node: config.Node) -> AsyncIterator[Event]:
-    """The table now and whenever a file has changed; VIPs are written down.
+    """The table now and whenever a file has changed; VIPs and what was right are written down.
 
     The first events come at once: a Rejected if something is wrong, and then a
-    Loaded with whatever is right, so that a daemon that starts beside a wrong
-    file still serves the others.
+    Loaded with whatever is right or was when it was last read, so that a daemon that starts
+    beside a wrong file still serves the others.
     """
-    return follow(Shelf(mesh, node))
+    return follow(Shelf(mesh, node, Store(mesh.state_dir / NAME, "files")))
 
 
 class Shelf:
-    """The files of the mesh, and what they said when they were last right."""
+    """The files of the mesh, and what they said when they were last right.
+
+    One thread looks and another saves; ``store`` keeps what was right for the next start.
+    """
 
     def __init__(
-        self, mesh: config.Mesh, node: config.Node, clock: Callable[[], float] = time.monotonic
+        self,
+        mesh: config.Mesh,
+        node: config.Node,
+        store: Store | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mesh, self._clock = mesh, clock
+        self._store = store or Store(None)
+        self._faults = Faults(mesh, self._store)
         allocation = state.read(mesh)
         self._inventory = Inventory(node.namespace, node.domain, allocation)
-        self._saved = allocation.changes
+        self._saved, self._pace = allocation.changes, Pace(clock)
         self._read: dict[str, Signature] = {}
         self._pending = Pending()
-        self._bad: dict[str, tuple[Problem, ...]] = {}
         self._problems: tuple[Problem, ...] = ()
         self._is_first = True
+        self._lock = threading.Lock()
 
     def folders(self) -> set[str]:
         """Every folder that holds or could hold a document, links' targets included."""
@@ -77,7 +94,7 @@ class Shelf:
             found.add(existing(path.absolute().parent))
             found.add(existing(path.resolve()))
             if path.is_dir():
-                found.update(folder for folder, _, _ in _walk(path))
+                found.update(listing.folders(path))
             elif path.is_symlink():
                 found.add(existing(path.resolve().parent))
         return found
@@ -87,89 +104,133 @@ class Shelf:
         return len(self._pending) > 0
 
     def look(self, whole: frozenset[str]) -> list[Event]:
-        start = self._clock()
-        seen, missing = self._observe()
+        with self._lock, _uncollected():
+            start = self._clock()
+            listed = listing.observe(self._mesh.files)
+            self._faults.follow(listed)
+            if self._is_first:
+                self._remember(listed)
+            ready = self._choose(listed.seen, whole, start)
+            for path in ready:
+                if path in listed.seen:
+                    self._take(path, listed.seen[path])
+                else:
+                    self._lose(path, listed.bare)
+            self._faults.settle(self._read)
+            return self._tell(bool(ready), start)
+
+    @property
+    def is_unsaved(self) -> bool:
+        is_new = self._inventory.allocation.changes != self._saved
+        return self._store.is_due or (is_new and self._pace.is_due)
+
+    def save(self, *, is_last: bool = False) -> None:
+        self._store.save(is_last=is_last)
+        if is_last:
+            self._store.close()
+        with self._lock:
+            allocation = self._inventory.allocation
+            changes = allocation.changes
+            if changes == self._saved or not (is_last or self._pace.is_due):
+                return
+            data = vip.encode(allocation)
+        self._pace.begin()
+        is_done = state.write(self._mesh, data)
+        self._pace.end(is_done=is_done)
+        if is_done:
+            self._saved = changes
+
+    def _choose(self, seen: dict[str, Signature], whole: frozenset[str], now_s: float) -> list[str]:
+        """Which files to read, or to forget, now: those that have changed and rest."""
         changed = {path for path in seen if seen[path] != self._read.get(path)}
         # What a missing file or folder has said holds until it is there again.
-        gone = {path for path in self._read if path not in seen and not _is_below(path, missing)}
+        gone = {path for path in self._read if path not in seen and not self._faults.covers(path)}
         self._pending.keep(changed | gone)
-        ready = [
+        return [
             path
             for path in sorted(changed | gone)
             if self._pending.is_over(
-                path, seen.get(path), start, self._is_first or (path in changed and path in whole)
+                path, seen.get(path), now_s, self._is_first or (path in changed and path in whole)
             )
         ]
-        with _uncollected():
-            for path in ready:
-                if path in gone:
-                    self._inventory.remove(path)
-                    self._read.pop(path)
-                    self._bad.pop(path, None)
-                else:
-                    self._take(path, seen[path])
-            return self._tell({**self._bad, **missing}, bool(ready), start)
 
-    def save(self) -> None:
-        allocation = self._inventory.allocation
-        changes = allocation.changes
-        if changes == self._saved:
+    def _remember(self, listed: Listing) -> None:
+        """What files said to the daemon before this one that cannot be asked now."""
+        for path in self._store.names():
+            if path in listed.seen:
+                continue
+            if self._faults.covers(path) or self._faults.empty(path, listed.bare):
+                self._read[path] = _UNREAD
+                self._recall(path)
+            else:
+                self._store.drop(path)
+
+    def _recall(self, path: str) -> None:
+        data = self._store.get(path)
+        if data is None:
             return
         try:
-            state.write(self._mesh, allocation)
-        except OSError as error:
-            _log.warning("VIPs could not be written to %s: %s", self._mesh.state_dir, error)
-        else:
-            self._saved = changes
+            parsed = parse.parse(data, path)
+        except ConfigError as error:
+            _log.warning("what %s last said is not legal any more: %s", path, error.problems[0])
+            return
+        self._inventory.replace(path, parsed.pieces)
+        self._faults.recall(path)
 
-    def _observe(self) -> tuple[dict[str, Signature], dict[str, tuple[Problem, ...]]]:
-        """Signature of each file, in order of their paths; what is missing."""
-        seen: dict[str, Signature] = {}
-        missing: dict[str, tuple[Problem, ...]] = {}
-        for path in self._mesh.files:
-            try:
-                found = _files(path) if path.is_dir() else [str(path)]
-                seen.update((name, signature(os.stat(name))) for name in found)
-            except OSError as error:
-                problem = Problem("config", "mesh.files", str(path), f"readable: {error.strerror}")
-                missing[str(path)] = (problem,)
-        return dict(sorted(seen.items())), missing
+    def _lose(self, path: str, bare: Collection[str]) -> None:
+        """A file is gone; what it said counts no more, unless everything is gone with it."""
+        if self._inventory.pieces(path) and self._faults.empty(path, bare):
+            return
+        self._inventory.remove(path)
+        self._read.pop(path)
+        self._faults.accept(path)
+        self._store.drop(path)
 
     def _take(self, path: str, as_seen: Signature) -> None:
         """Reads one file; where it is wrong, what it said before still holds."""
+        is_new = path not in self._read
         self._read[path] = as_seen
-        self._bad.pop(path, None)
         try:
-            data = Path(path).read_bytes()
+            data = listing.recv(path, self._mesh.max_file_bytes)
+            if not data and is_new:
+                self._recall(path)
+            if not data and self._inventory.pieces(path) and not self._mesh.allow_empty:
+                raise ConfigError([Problem(path, "(file)", "0 bytes", _CUT_SHORT)])
             parsed = parse.parse(data, path, self._inventory.pieces(path))
         except ConfigError as error:
-            self._bad[path] = error.problems
+            self._refuse(path, error.problems, is_new)
         except OSError as error:
-            legal = f"readable: {error.strerror}"
-            self._bad[path] = (Problem(path, "(file)", path, legal),)
+            self._read[path] = _UNREAD  # no descriptors left, a disk that fails: it may pass
+            problem = Problem(path, "(file)", path, f"readable: {error.strerror}")
+            self._refuse(path, (problem,), is_new)
+        except (RecursionError, MemoryError) as error:
+            problem = Problem(path, "(file)", type(error).__name__, "documents of sensible depth")
+            self._refuse(path, (problem,), is_new)
         else:
             self._inventory.replace(path, parsed.pieces)
+            self._faults.accept(path)
+            self._store.put(path, data)
             _report(path, parsed.ignored)
 
-    def _tell(
-        self, problems: dict[str, tuple[Problem, ...]], is_news: bool, start: float
-    ) -> list[Event]:
-        flat = tuple(problem for path in sorted(problems) for problem in problems[path])
+    def _refuse(self, path: str, problems: tuple[Problem, ...], is_new: bool) -> None:
+        self._faults.refuse(path, problems)
+        if is_new:
+            self._recall(path)
+
+    def _tell(self, is_news: bool, start: float) -> list[Event]:
+        flat, standing = self._faults.problems, self._faults.standing
         was, self._problems = self._problems, flat
         events: list[Event] = []
         if flat and flat != was:
-            events.append(Rejected(flat))
+            events.append(Rejected(flat, standing))
         is_mended = bool(was) and not flat
         if is_news or self._is_first or is_mended:
             table, difference = self._inventory.build()
             if difference or self._is_first or is_mended:
-                events.append(Loaded(table, difference, self._clock() - start, flat))
+                elapsed_s = self._clock() - start
+                events.append(Loaded(table, difference, elapsed_s, flat, standing))
         self._is_first = False
         return events
-
-
-def _is_below(path: str, folders: Iterable[str]) -> bool:
-    return any(path == folder or path.startswith(folder + os.sep) for folder in folders)
 
 
 def _report(path: str, ignored: tuple[str, ...]) -> None:
@@ -177,22 +238,6 @@ def _report(path: str, ignored: tuple[str, ...]) -> None:
     if ignored:
         more = f" and {len(ignored) - _SHOWN} more" if len(ignored) > _SHOWN else ""
         _log.info("%s: ignored %s%s", path, ", ".join(ignored[:_SHOWN]), more)
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """The folders below, without hidden ones: a ConfigMap keeps its versions in such."""
-    for here, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield here, folders, files
-
-
-def _files(folder: Path) -> list[str]:
-    return [
-        os.path.join(here, name)
-        for here, _, files in _walk(folder)
-        for name in files
-        if name.endswith(SUFFIXES) and not name.startswith(".")
-    ]
 
 
 @contextmanager

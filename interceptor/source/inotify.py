@@ -32,7 +32,8 @@ class Watch:
         """Raises OSError where the user has too many watches (fs.inotify.max_user_instances)."""
         self.fd = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self.fd < 0:
-            raise OSError(ctypes.get_errno(), "inotify_init1")
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), "inotify_init1")
         self._numbers: dict[str, int] = {}  # several paths may lead to one folder
 
     def close(self) -> None:

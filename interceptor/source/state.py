@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 
 from interceptor import config
+from interceptor.host import atomic
 from interceptor.mesh import vip
 
 NAME = "vips.json"
@@ -28,13 +28,11 @@ def read(mesh: config.Mesh) -> vip.Allocation:
     return vip.Allocation(mesh.vip_ranges)
 
 
-def write(mesh: config.Mesh, allocation: vip.Allocation) -> None:
-    """Replaces the file as a whole. Raises OSError."""
-    mesh.state_dir.mkdir(parents=True, exist_ok=True)
-    path = mesh.state_dir / NAME
-    draft = path.with_suffix(".new")
-    with draft.open("wb") as file:
-        file.write(vip.encode(allocation))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+def write(mesh: config.Mesh, data: bytes) -> bool:
+    """Replaces the file as a whole by an encoded allocation. False, and told, where it fails."""
+    try:
+        atomic.replace(mesh.state_dir / NAME, lambda file: file.write(data))
+    except OSError as error:
+        _log.warning("VIPs could not be written to %s: %s", mesh.state_dir, error)
+        return False
+    return True

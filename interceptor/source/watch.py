@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ from interceptor.source.event import Event
 from interceptor.source.inotify import Watch
 from interceptor.source.pending import SETTLE_S
 
+_log = logging.getLogger(__name__)
+
+_LAST_S = 2.0  # for the disk at the end
 _PATIENCE_S = 1.0  # between looks when nothing is heard: file systems without inotify
 
 
@@ -31,40 +35,64 @@ class Reader(Protocol):
     def is_waiting(self) -> bool:
         """Whether something was left for later because it may be changing still."""
 
-    def save(self) -> None:
-        """Writes down what has to survive a restart; never raises."""
+    @property
+    def is_unsaved(self) -> bool:
+        """Whether there is something to save, and it is time."""
+
+    def save(self, *, is_last: bool = False) -> None:
+        """Writes down what has to survive a restart, and is due or ``is_last``; never raises.
+        Runs in a thread of its own, beside `look`."""
 
 
 async def follow(reader: Reader) -> AsyncIterator[Event]:
     """The events of ``reader``, for ever. The first look takes files as they are."""
-    watch = Watch()
     bell = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_reader(watch.fd, bell.set)
+    watch = _listen(bell)
     saving: asyncio.Task[None] | None = None
     try:
-        watch.cover(await asyncio.to_thread(reader.folders))
         whole = frozenset[str]()
+        await _cover(watch, reader)
         while True:
-            events = await asyncio.to_thread(reader.look, whole)
-            if events:
-                if saving is not None:
-                    await saving
-                saving = asyncio.create_task(asyncio.to_thread(reader.save))
-            for event in events:
+            for event in await asyncio.to_thread(reader.look, whole):
                 yield event
-            if watch.cover(await asyncio.to_thread(reader.folders)):
+            # A disk that hangs must not stop the mesh: nobody waits for it here.
+            if reader.is_unsaved and (saving is None or saving.done()):
+                saving = asyncio.create_task(asyncio.to_thread(reader.save))
+            if await _cover(watch, reader):
                 whole = frozenset()
                 continue  # something may have happened there before we watched it
             with suppress(TimeoutError):
                 await asyncio.wait_for(bell.wait(), SETTLE_S if reader.is_waiting else _PATIENCE_S)
             bell.clear()
-            whole = frozenset(watch.recv())
+            whole = frozenset(watch.recv()) if watch is not None else frozenset()
     finally:
-        loop.remove_reader(watch.fd)
-        watch.close()
-        if saving is not None:
-            await saving
+        if watch is not None:
+            asyncio.get_running_loop().remove_reader(watch.fd)
+            watch.close()
+        last = asyncio.create_task(_save_last(reader, saving))
+        await asyncio.wait({last}, timeout=_LAST_S)
+
+
+def _listen(bell: asyncio.Event) -> Watch | None:
+    """A watch that rings; None where the user has no more of them, and we look now and then."""
+    try:
+        watch = Watch()
+    except OSError as error:
+        _log.warning("no inotify, files are looked at each second: %s", error)
+        return None
+    asyncio.get_running_loop().add_reader(watch.fd, bell.set)
+    return watch
+
+
+async def _cover(watch: Watch | None, reader: Reader) -> bool:
+    """Watches the folders that matter now; True if one is new."""
+    return watch is not None and watch.cover(await asyncio.to_thread(reader.folders))
+
+
+async def _save_last(reader: Reader, saving: asyncio.Task[None] | None) -> None:
+    if saving is not None:
+        await asyncio.wait({saving})
+    await asyncio.to_thread(lambda: reader.save(is_last=True))
 
 
 def begin(events: AsyncIterator[Event]) -> AsyncIterator[Event]:

@@ -18,7 +18,8 @@ def text(**hosts: str) -> str:
 
 
 def at(path: Path | None) -> config.Mesh:
-    return config.Mesh(source="nametable", nametable=path)
+    state_dir = (path or Path("/nowhere")).parent / "state"
+    return config.Mesh(source="nametable", nametable=path, state_dir=state_dir)
 
 
 def test_the_file_is_read_as_it_is(tmp_path: Path) -> None:
@@ -58,3 +59,55 @@ def test_changes_are_differences_and_a_wrong_file_changes_nothing(tmp_path: Path
             assert not mended.difference
 
     asyncio.run(asyncio.wait_for(main(), 20))
+
+
+# --- the last good table
+
+
+async def first_loaded(mesh: config.Mesh) -> tuple[Loaded, bool]:
+    """The first table of a daemon, and whether something was wrong before it."""
+    async with aclosing(nametable.watch(mesh)) as events:
+        event = await anext(events)
+        if isinstance(event, Rejected):
+            loaded = await anext(events)
+            assert isinstance(loaded, Loaded)
+            return loaded, True
+        return event, False
+
+
+@pytest.mark.parametrize("now", [None, "{", text(), "", text(a="10.0.0.300")])
+def test_a_daemon_that_starts_without_a_table_takes_the_last_good_one(
+    tmp_path: Path, now: str | None
+) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(text(a="10.0.0.1"))
+    asyncio.run(first_loaded(at(path)))
+    path.unlink()
+    if now is not None:
+        path.write_text(now)
+    loaded, was_wrong = asyncio.run(first_loaded(at(path)))
+    assert was_wrong
+    assert set(loaded.table.hosts) == {"a.example"}
+    assert (loaded.standing.held, loaded.standing.recalled) == (1, 1)
+    path.write_text(text(b="10.0.0.2"))
+    loaded, was_wrong = asyncio.run(first_loaded(at(path)))
+    assert not was_wrong
+    assert set(loaded.table.hosts) == {"b.example"}
+    assert loaded.standing.held == 0
+
+
+def test_a_table_that_loses_all_hosts_does_not_count_unless_that_is_allowed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(text(a="10.0.0.1"))
+    page = nametable.Page(at(path))
+    assert isinstance(page.look(frozenset())[0], Loaded)
+    path.write_text(text())
+    (event,) = page.look(frozenset((str(path),)))
+    assert isinstance(event, Rejected)
+    assert (event.problems[0].key, event.standing.held) == ("table", 1)
+    page = nametable.Page(at(path).model_copy(update={"allow_empty": True}))
+    (event,) = page.look(frozenset())
+    assert isinstance(event, Loaded)
+    assert len(event.table) == 0
