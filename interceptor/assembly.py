@@ -278,11 +278,16 @@ def _sweep(run_dir: Path) -> list[Path]:
     places_of = launch.files(run_dir)
     names = ("control.sock", "lock", JOURNAL_NAME, places_of.record.name, places_of.log.name)
     removed = []
-    for path in (*(run_dir / name for name in names), places_of.bootstrap, places_of.socket):
+    for path in (
+        *(run_dir / name for name in names),
+        places_of.bootstrap,
+        places_of.socket,
+        places_of.admin,
+    ):
         if path.exists():
             path.unlink()
             removed.append(path)
-    for folder in (places_of.folder, run_dir):
+    for folder in (places_of.admin.parent, places_of.folder, run_dir):
         try:
             folder.rmdir()
         except OSError:

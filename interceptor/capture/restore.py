@@ -50,7 +50,7 @@ def parse(text: str, bases: frozenset[tuple[str, str]] | None = None) -> Saved:
         if line.startswith("*"):
             table = tables.setdefault(line[1:].strip(), {})
         elif line.startswith(":"):
-            table.setdefault(line[1:].split()[0], [])
+            table.setdefault(line[1:].partition(" ")[0], [])
         elif line.startswith("-A "):
             chain, _, rule = line[3:].partition(" ")
             table.setdefault(chain, []).append(rule)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 from interceptor.errors import InterceptorError
@@ -32,10 +34,10 @@ class EndpointState:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """The admin interface at ``host``:``port``. Every method blocks for at most ``timeout_s``."""
+    """The admin interface at a Unix socket, or at a port of 127.0.0.1. Every method blocks for
+    at most ``timeout_s``."""
 
-    port: int = 15000
-    host: str = "127.0.0.1"
+    place: Path | int
     timeout_s: float = TIMEOUT_S
 
     def state(self) -> str:
@@ -78,20 +80,39 @@ class Admin:
         self._ask("POST", "/reopen_logs")
 
     def _ask(self, method: str, path: str, *, any_status: bool = False) -> str:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout_s)
+        connection = _connection(self.place, self.timeout_s)
         try:
             connection.request(method, path)
             response = connection.getresponse()
             text = response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(
-                f"no answer from Envoy's admin interface at {self.host}:{self.port}: {error}"
+                f"no answer from Envoy's admin interface at {self.place}: {error}"
             ) from error
         finally:
             connection.close()
         if response.status != http.client.OK and not any_status:
             raise Unreachable(f"Envoy answered {response.status} to {method} {path}: {text}")
         return text
+
+
+class _OverSocket(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _connection(place: Path | int, timeout_s: float) -> http.client.HTTPConnection:
+    if isinstance(place, int):
+        return http.client.HTTPConnection("127.0.0.1", place, timeout=timeout_s)
+    return _OverSocket(place, timeout_s)
 
 
 def decode_endpoints(text: str, cluster: str) -> list[EndpointState]:

@@ -1,24 +1,29 @@
 """Envoy's bootstrap: what it must know before it can ask us for the rest.
 
-The admin interface stays on loopback. Readiness (15021) and Prometheus (15090)
-listen on every address, as Istio's do: load balancers and scrapers ask from
-elsewhere, and each port answers one path only.
+The admin interface, by which Envoy can be read out and ended, is a Unix socket
+of root's: loopback is not a permission. Its port (15000) tells every local user
+what the other two tell everybody: readiness (15021) and Prometheus (15090)
+listen on every address, as Istio's do, because load balancers and scrapers ask
+from elsewhere.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from interceptor.config import Config
 from interceptor.mesh.model import Address
 
-ADMIN_HOST = "127.0.0.1"
+LOCALHOST = IPv4Address("127.0.0.1")
 ADS = "interceptor-ads"
 ADMIN = "admin"
 READY_PATH = "/healthz/ready"
 PROMETHEUS_PATH = "/stats/prometheus"
+SOCKET_MODE = 0o660
+"""Of the admin socket, in a folder of the sidecar's user and root's group, closed to others."""
 
 JSON = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
 
@@ -31,6 +36,10 @@ _STAT_TAGS = {
     "http_conn_manager_prefix": r"^http\.((.+?);\.)",
     "listener_address": r"^listener\.(((?:[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*))\.)",
 }
+_IS_READING: dict[str, JSON] = {
+    "name": ":method",
+    "string_match": {"safe_regex": {"regex": "GET|HEAD"}},
+}
 # By Envoy's own rules: an expression of ours would be tried on every statistic, which
 # costs four seconds of Envoy's start at 1,000 services.
 _OWN_STAT_TAGS = ("envoy.response_code", "envoy.response_code_class")
@@ -39,12 +48,14 @@ _OWN_STAT_TAGS = ("envoy.response_code", "envoy.response_code_class")
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where this Envoy runs. ``socket`` is the path of our ADS socket; ``addresses``
-    are the VM's own, the first being part of the node's id."""
+    are the VM's own, the first being part of the node's id. ``admin`` is the path of Envoy's
+    admin socket; empty: its port is open to every local user, as Istio's Envoy has it."""
 
     name: str
     addresses: tuple[Address, ...]
     socket: str
     ipv6: bool = True
+    admin: str = ""
 
 
 def build(config: Config, place: Place) -> str:
@@ -60,23 +71,14 @@ def node_id(config: Config, place: Place) -> str:
 
 
 def _tree(config: Config, place: Place) -> JSON:
-    sidecar = config.sidecar
+    admin = _admin(config, place)
     return {
         "node": _node(config, place),
-        "admin": {"address": _address(ADMIN_HOST, sidecar.admin_port)},
+        "admin": {"address": admin},
         "dynamic_resources": _dynamic(),
         "static_resources": {
-            "clusters": [_ads_cluster(place.socket), _admin_cluster(sidecar.admin_port)],
-            "listeners": [
-                _one_path("readiness", sidecar.readiness_port, READY_PATH, "/ready", place.ipv6),
-                _one_path(
-                    "prometheus",
-                    sidecar.prometheus_port,
-                    PROMETHEUS_PATH,
-                    PROMETHEUS_PATH,
-                    place.ipv6,
-                ),
-            ],
+            "clusters": [_ads_cluster(place.socket), _admin_cluster(admin)],
+            "listeners": _listeners(config, place),
         },
         "stats_config": {
             "use_all_default_tags": False,
@@ -84,6 +86,27 @@ def _tree(config: Config, place: Place) -> JSON:
         },
         "overload_manager": _overload(),
     }
+
+
+def _admin(config: Config, place: Place) -> JSON:
+    if not place.admin:
+        return _address(LOCALHOST, config.sidecar.admin_port)
+    return {"pipe": {"path": place.admin, "mode": SOCKET_MODE}}
+
+
+def _listeners(config: Config, place: Place) -> JSON:
+    """What everybody may ask: each path goes to one of the admin interface's."""
+    sidecar = config.sidecar
+    everywhere: list[Address] = [IPv4Address(0), *([IPv6Address(0)] if place.ipv6 else [])]
+    metrics = {PROMETHEUS_PATH: PROMETHEUS_PATH}
+    found: list[JSON] = [
+        _pages("readiness", sidecar.readiness_port, {READY_PATH: "/ready"}, everywhere),
+        _pages("prometheus", sidecar.prometheus_port, metrics, everywhere),
+    ]
+    if place.admin:
+        harmless = {"/ready": "/ready", "/stats": "/stats", **metrics}
+        found.append(_pages("admin", sidecar.admin_port, harmless, [LOCALHOST]))
+    return found
 
 
 def _stat_tags() -> JSON:
@@ -162,27 +185,43 @@ def _ads_cluster(socket: str) -> JSON:
     }
 
 
-def _admin_cluster(port: int) -> JSON:
+def _admin_cluster(address: JSON) -> JSON:
     return {
         "name": ADMIN,
         "type": "STATIC",
         "connect_timeout": "1s",
-        "load_assignment": _one_endpoint(ADMIN, _address(ADMIN_HOST, port)),
+        "load_assignment": _one_endpoint(ADMIN, address),
     }
 
 
-def _one_path(name: str, port: int, path: str, admin_path: str, ipv6: bool) -> JSON:
-    """A listener that gives ``path`` from the admin interface's ``admin_path``, nothing else."""
-    route: JSON = {
-        "match": {"path": path},
-        "route": {"cluster": ADMIN, "prefix_rewrite": admin_path},
+def _pages(name: str, port: int, paths: Mapping[str, str], addresses: Sequence[Address]) -> JSON:
+    """A listener that lets ``paths`` be read, each from its path of the admin interface, and
+    nothing else."""
+    routes: list[JSON] = [
+        {
+            "match": {"path": path, "headers": [_IS_READING]},
+            "route": {"cluster": ADMIN, "prefix_rewrite": admin_path},
+        }
+        for path, admin_path in paths.items()
+    ]
+    first, *others = (_address(address, port) for address in addresses)
+    return {
+        "name": name,
+        "address": first,
+        "additional_addresses": [{"address": other} for other in others],
+        "filter_chains": [_chain(name, routes)],
+        # Monitoring must go on where applications have used up every connection.
+        "ignore_global_conn_limit": True,
     }
+
+
+def _chain(name: str, routes: list[JSON]) -> JSON:
     manager: JSON = {
         "@type": f"{_EXTENSIONS}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": f"{name};",
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": name},
         "route_config": {
-            "virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}],
+            "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
         },
         "http_filters": [
             {
@@ -191,23 +230,13 @@ def _one_path(name: str, port: int, path: str, admin_path: str, ipv6: bool) -> J
             }
         ],
     }
-    chain: JSON = {
+    return {
         "filters": [
             {
                 "name": "envoy.filters.network.http_connection_manager",
                 "typed_config": manager,
             }
         ]
-    }
-    wildcards: list[Address] = [IPv4Address(0), *([IPv6Address(0)] if ipv6 else [])]
-    first, *others = (_address(str(address), port) for address in wildcards)
-    return {
-        "name": name,
-        "address": first,
-        "additional_addresses": [{"address": other} for other in others],
-        "filter_chains": [chain],
-        # Monitoring must go on where applications have used up every connection.
-        "ignore_global_conn_limit": True,
     }
 
 
@@ -232,5 +261,5 @@ def _one_endpoint(name: str, address: JSON) -> JSON:
     return {"cluster_name": name, "endpoints": endpoints}
 
 
-def _address(host: str, port: int) -> JSON:
-    return {"socket_address": {"address": host, "port_value": port}}
+def _address(host: Address, port: int) -> JSON:
+    return {"socket_address": {"address": str(host), "port_value": port}}

@@ -26,8 +26,20 @@ def prepare(wanted: Launch, files: Files, access_log: str = "") -> None:
     files.folder.mkdir(mode=0o750, exist_ok=True)
     os.chown(files.folder, -1, wanted.gid)
     files.folder.chmod(0o750)
+    _make_admin(files.admin.parent, wanted.uid)
     write(files.bootstrap, wanted.bootstrap, 0o640, wanted.gid)
     make_log(access_log, wanted.uid, wanted.gid)
+
+
+def _make_admin(folder: Path, uid: int) -> None:
+    """Where Envoy makes its admin socket. What is made there belongs to our own group, root's,
+    so that a daemon without CAP_DAC_OVERRIDE reaches it too."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status, group = folder.stat(), os.getegid()
+    if (status.st_uid, status.st_gid, status.st_mode & 0o7777) != (uid, group, 0o2770):
+        os.chown(folder, os.geteuid(), group)
+        folder.chmod(0o2770)
+        os.chown(folder, uid, group)
 
 
 def make_log(path: str, uid: int, gid: int) -> None:

@@ -15,11 +15,13 @@ DRAIN_S = 600  # how long a removed service's connections may go on
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the sidecar's files are. ``folder`` is open to the sidecar's group, nobody else."""
+    """Where the sidecar's files are. ``folder`` is open to the sidecar's group, nobody else;
+    ``admin`` is a socket that Envoy makes, in a folder where it may."""
 
     folder: Path
     bootstrap: Path
     socket: Path
+    admin: Path
     record: Path
     log: Path
 
@@ -31,6 +33,7 @@ def files(run_dir: Path) -> Files:
         folder=folder,
         bootstrap=folder / "bootstrap.json",
         socket=folder / "xds.sock",
+        admin=folder / "admin" / "sock",
         record=run_dir / "sidecar.pid",
         log=run_dir / "sidecar.log",
     )

@@ -48,12 +48,14 @@ class Managed:
         self._snapshot: Snapshot = resources.empty(settings)
         self._update = resources.update
         self.server = Server(self._files.socket, config.sidecar.gid)
-        self.admin = Admin(config.sidecar.admin_port)
+        is_open = config.sidecar.admin == "loopback"
+        self.admin = Admin(config.sidecar.admin_port if is_open else self._files.admin)
         place = bootstrap.Place(
             name=config.node.name or socket.gethostname().partition(".")[0],
             addresses=settings.own_addresses,
             socket=str(self._files.socket),
             ipv6=settings.ipv6,
+            admin="" if is_open else str(self._files.admin),
         )
         program = binary.find(config.sidecar.binary)
         text = bootstrap.build(config, place)

@@ -178,8 +178,10 @@ class World:
         own = (ip_address(VM4), ip_address(VM6))
         self.settings = setting.choose(self.config, own)
         self.files = launch.files(run_dir)
-        self.place = bootstrap.Place("vm-1", own, str(self.files.socket))
-        self.admin = Admin(self.config.sidecar.admin_port)
+        self.place = bootstrap.Place(
+            "vm-1", own, str(self.files.socket), admin=str(self.files.admin)
+        )
+        self.admin = Admin(self.files.admin)
         self.table = MeshTable()
         self.snapshot = resources.build(self.table, self.settings)
         self.server: ads.Server | None = None

@@ -177,7 +177,7 @@ def run_packet(data: bytes) -> None:
 
 def hand_over(payload: bytes) -> None:
     """What the program hands over is plain UDP over IPv4 or IPv6: the rest never comes."""
-    if len(payload) < 48 or payload[0] != 0x45 and payload[0] >> 4 != 6:
+    if len(payload) < 48 or (payload[0] != 0x45 and payload[0] >> 4 != 6):
         return
     cut = payload[: HANDOVER.size - 16]
     record = Record(struct.pack("=IIII", len(cut), 2, Place.EGRESS, 0) + cut)

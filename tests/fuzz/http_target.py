@@ -65,7 +65,8 @@ def requests() -> Iterable[bytes]:
     for number, path in enumerate(("/healthz/ready", "/metrics", "/debug/ndsz", "/status")):
         yield bytes([number & 1]) + f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     yield b"\1POST /confirm HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-    yield b"\1POST /confirm HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    chunked = b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"
+    yield b"\1POST /confirm HTTP/1.1\r\n" + chunked
 
 
 TARGETS = {"http": Target(run, requests, ("interceptor.debug.http",))}

@@ -6,7 +6,6 @@ import asyncio
 import functools
 import struct
 import sys
-from collections.abc import Iterable
 
 from interceptor.dns.publisher import Publisher
 from interceptor.dns.wire import Odd, parse
@@ -72,17 +71,25 @@ def run(data: bytes) -> None:
     elif ran.result == STOLEN:
         (record,) = one.ring.read()
         length, _, _, _, whole = HANDOVER.unpack(record.ljust(HANDOVER.size, b"\0"))
-        assert whole[:length] == frame[14:]
+        assert whole[:length] == frame[14 : 14 + length]
+        assert 14 + length == end_of(frame), "cut short, or with what is behind the packet"
     else:
         assert ran.result in (OK, REDIRECT), ran.result
         assert PROGRAMS[number] != "dns_lo" or ran.result == OK
         check_answer(frame, ran.data)
 
 
+def end_of(frame: bytes) -> int:
+    """Where the packet ends: Ethernet may pad behind it."""
+    if frame[14] >> 4 == 4:
+        return 14 + int.from_bytes(frame[16:18], "big")
+    return 54 + int.from_bytes(frame[18:20], "big")
+
+
 def check_answer(frame: bytes, told: bytes) -> None:
     """That it is what the worker would say."""
     at = 42 if frame[14] >> 4 == 4 else 62
-    message, response = frame[at:], told[at:]
+    message, response = frame[at : end_of(frame)], told[at:]
     assert told[:12] == frame[6:12] + frame[:6], "it goes back to where it came from"
     question = parse(message)
     assert not isinstance(question, Odd)

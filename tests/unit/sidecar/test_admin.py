@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +60,22 @@ def test_an_envoy_that_is_not_there_is_told_from_one_that_is() -> None:
 def test_an_envoy_that_hangs_costs_no_more_than_the_time_limit() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert Admin(silent.getsockname()[1], timeout_s=0.2).state() == ""
+
+
+def test_a_socket_of_the_file_system_is_asked_as_a_port_is(tmp_path: Path) -> None:
+    place = tmp_path / "sock"
+    assert Admin(place, timeout_s=0.5).state() == ""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place))
+        server.listen()
+        answers = threading.Thread(target=answer, args=(server,))
+        answers.start()
+        assert Admin(place).state() == "LIVE"
+        answers.join()
+
+
+def answer(server: socket.socket) -> None:
+    client, _ = server.accept()
+    with client:
+        assert client.recv(4096).startswith(b"GET /ready HTTP/1.1\r\n")
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nLIVE\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from ipaddress import ip_address
@@ -22,7 +23,9 @@ from google.protobuf.json_format import Parse
 from interceptor.config import parse
 from interceptor.sidecar import bootstrap
 
-PLACE = bootstrap.Place("vm-1", (ip_address("192.0.2.9"),), "/run/interceptor/sidecar/xds.sock")
+RUN = "/run/interceptor/sidecar"
+ADMIN = f"{RUN}/admin/sock"
+PLACE = bootstrap.Place("vm-1", (ip_address("192.0.2.9"),), f"{RUN}/xds.sock", admin=ADMIN)
 
 
 def build(text: str = "", place: bootstrap.Place = PLACE) -> dict[str, Any]:
@@ -45,20 +48,51 @@ def test_the_node_says_who_we_are_as_istiod_reads_it() -> None:
     assert node["metadata"]["NETWORK"] == "net-1"
 
 
-def test_the_admin_interface_is_on_loopback_only() -> None:
-    address = build("sidecar: {admin_port: 16000}")["admin"]["address"]["socket_address"]
+def test_the_admin_interface_is_a_socket_and_its_port_gives_health_and_metrics_only() -> None:
+    tree = build("sidecar: {admin_port: 16000}")
+    assert tree["admin"]["address"] == {"pipe": {"path": ADMIN, "mode": 0o660}}
+    (view,) = (item for item in listeners(tree) if item["name"] == "admin")
+    assert view["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 16000}
+    assert view["additional_addresses"] == []
+    paths = [route["match"]["path"] for route in routes(view)]
+    assert paths == ["/ready", "/stats", "/stats/prometheus"]
+
+
+def test_what_everybody_may_ask_is_only_read() -> None:
+    """POST would reach the admin interface as such."""
+    for listener in listeners(build()):
+        for route in routes(listener):
+            (header,) = route["match"]["headers"]
+            assert (header["name"], header["string_match"]["safe_regex"]["regex"]) == (
+                ":method",
+                "GET|HEAD",
+            )
+
+
+def test_the_admin_interface_is_on_loopback_where_that_was_asked_for() -> None:
+    place = dataclasses.replace(PLACE, admin="")
+    tree = build("sidecar: {admin_port: 16000}", place)
+    address = tree["admin"]["address"]["socket_address"]
     assert address == {"address": "127.0.0.1", "port_value": 16000}
+    assert [item["name"] for item in listeners(tree)] == ["readiness", "prometheus"]
 
 
 def test_without_ipv6_nothing_listens_on_it() -> None:
     place = bootstrap.Place("vm-1", (), "/x", ipv6=False)
     assert "::" not in json.dumps([item["address"] for item in listeners(build("", place))])
     assert all(not item["additional_addresses"] for item in listeners(build("", place)))
-    assert all(item["additional_addresses"] for item in listeners(build()))
+    everywhere = [item for item in listeners(build()) if item["name"] != "admin"]
+    assert all(item["additional_addresses"] for item in everywhere)
 
 
 def listeners(tree: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = tree["static_resources"]["listeners"]
+    return found
+
+
+def routes(listener: dict[str, Any]) -> list[dict[str, Any]]:
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    found: list[dict[str, Any]] = manager["route_config"]["virtual_hosts"][0]["routes"]
     return found
 
 

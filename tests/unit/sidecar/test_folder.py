@@ -25,17 +25,20 @@ def test_files_are_made_with_their_modes_and_twice_changes_nothing(tmp_path: Pat
         assert mode(run_dir) == 0o711
         assert mode(files.folder) == 0o750
         assert mode(files.bootstrap) == 0o640
+        assert mode(files.admin.parent) == 0o2770
+        assert files.admin.parent.stat().st_uid == os.getuid()
         assert files.bootstrap.read_text() == '{"a": 1}'
         assert mode(log) == 0o640
         log.write_text("kept")
     assert log.read_text() == "kept"
-    assert sorted(path.name for path in files.folder.iterdir()) == ["bootstrap.json"]
+    assert sorted(path.name for path in files.folder.iterdir()) == ["admin", "bootstrap.json"]
 
 
 def test_a_closed_folder_above_gets_passage_and_no_more(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     run_dir.mkdir(mode=0o700)
-    wanted = launch.build(parse(f"sidecar: {{gid: {os.getgid()}}}"), Path("/e"), "", "")
+    text = f"sidecar: {{uid: {os.getuid()}, gid: {os.getgid()}}}"
+    wanted = launch.build(parse(text), Path("/e"), "", "")
     folder.prepare(wanted, launch.files(run_dir))
     assert mode(run_dir) == 0o711
 
