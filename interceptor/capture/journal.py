@@ -6,6 +6,7 @@ line that a crash cut short is left out on reading: its step never ran.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from interceptor.capture.step import Command, Step
+from interceptor.errors import InterceptorError
 from interceptor.host import command
 
 log = logging.getLogger(__name__)
@@ -25,11 +27,14 @@ class Journal:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        self._seen = (0, 0)  # inode and size of the file whose lines are known
+        self._known: set[bytes] = set()
 
     def take(self, steps: Iterable[Step]) -> None:
         """Run steps in their order, each after its inverse is safe on disk.
 
-        Raises CommandFailed at the first that fails; those before it stay.
+        Raises CommandFailed at the first that fails, InterceptorError at the first whose inverse
+        cannot be written down; those before it stay.
         """
         for step in steps:
             self._record(step)
@@ -38,22 +43,51 @@ class Journal:
                 log.warning("%s: %s", step.why, done.stderr.strip())
 
     def record(self, steps: Iterable[Step]) -> None:
-        """Write down the inverses of steps that are taken without a command."""
+        """Write down the inverses of steps that are taken without a command.
+
+        Raises InterceptorError where that fails: then the step must not be taken.
+        """
         for step in steps:
             self._record(step)
 
     def _record(self, step: Step) -> None:
         if self.path is None or not step.undo:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         undo = [[list(item.argv), item.stdin] for item in step.undo]
-        line = json.dumps({"why": step.why, "undo": undo}) + "\n"
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        line = json.dumps({"why": step.why, "undo": undo}).encode() + b"\n"
         try:
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            self.path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                self._append(descriptor, line)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise InterceptorError(
+                f"journal {self.path}: {error.strerror}; a change that could not be undone is not "
+                f"made ({step.why}): make room there"
+            ) from error
+
+    def _append(self, descriptor: int, line: bytes) -> None:
+        """Adds a whole line or, where the disk is full, nothing. What stands there already, as
+        when rules are put back for the hundredth time, is not written again."""
+        status = os.fstat(descriptor)
+        if (status.st_ino, status.st_size) != self._seen:
+            self._known = set(os.pread(descriptor, status.st_size, 0).splitlines(keepends=True))
+        size = status.st_size
+        if line not in self._known:
+            is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            data = b"\n" + line if is_torn else line
+            try:
+                if os.write(descriptor, data) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+            self._known.add(line)
+            size += len(data)
+        self._seen = (status.st_ino, size)
 
     def read(self) -> tuple[Command, ...]:
         """The inverses, last step first; empty without a journal."""

@@ -149,7 +149,7 @@ class Sidecar:
         self.restarts += 1
         try:
             self._spawn()
-        except InterceptorError as error:
+        except (InterceptorError, OSError) as error:
             log.error("envoy cannot be started: %s", error)
 
     def _spawn(self) -> None:
@@ -171,9 +171,14 @@ class Sidecar:
                 group=None if wanted.needs_root else wanted.gid,
             )
         self.pid, self._pidfd, self.was_adopted = self._child.pid, self._child.pidfd, False
-        record = Record(self.pid, pid.read_start_ticks(self.pid), self._wanted.digest)
-        folder.write(self._files.record, launch.encode(record), 0o600)
         log.info("started envoy, pid %d", self.pid)
+        record = Record(self.pid, pid.read_start_ticks(self.pid), self._wanted.digest)
+        try:
+            folder.write(self._files.record, launch.encode(record), 0o600)
+        except (
+            OSError
+        ) as error:  # the next daemon finds a stray by its command line, and replaces it
+            log.error("envoy's pid cannot be written down: %s", error)
 
     def _report_end(self) -> None:
         code = self._child.poll() if self._child is not None else None

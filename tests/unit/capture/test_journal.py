@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from interceptor.capture.journal import Journal, decode
 from interceptor.capture.step import Command, Step
-from interceptor.errors import CommandFailed
+from interceptor.errors import CommandFailed, InterceptorError
 
 
 def touch(path: Path, undo: Path | None = None) -> Step:
@@ -67,6 +69,52 @@ def test_the_same_inverse_is_kept_once(tmp_path: Path) -> None:
     for _ in range(3):
         journal.take([touch(tmp_path / "x")])
     assert len(journal.read()) == 1
+
+
+def test_what_stands_there_is_not_written_again(tmp_path: Path) -> None:
+    """Rules are put back for months; /run is memory."""
+    path = tmp_path / "journal"
+    journal = Journal(path)
+    for _ in range(100):
+        journal.take([touch(tmp_path / "x"), touch(tmp_path / "y")])
+    assert len(path.read_text().splitlines()) == 2
+    Journal(path).take([touch(tmp_path / "x")])
+    assert len(path.read_text().splitlines()) == 2, "nor by the next daemon"
+    path.unlink()
+    journal.take([touch(tmp_path / "x")])
+    assert len(path.read_text().splitlines()) == 1, "and is, where somebody removed it"
+
+
+def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_text('{"why": "half", "undo": [[["rm')
+    Journal(path).take([touch(tmp_path / "x")])
+    assert [item.argv[1] for item in Journal(path).read()] == [str(tmp_path / "x")]
+
+
+@pytest.mark.parametrize("fails", ["short", "write", "fsync"])
+def test_a_step_that_could_not_be_undone_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.take([touch(tmp_path / "x")])
+    whole = (tmp_path / "journal").read_bytes()
+    write = os.write
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if fails == "short":
+            patch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
+        else:
+            patch.setattr(os, fails, full)
+        with pytest.raises(InterceptorError, match="No space left.*make room there"):
+            journal.take([touch(tmp_path / "y")])
+    assert not (tmp_path / "y").exists()
+    assert (tmp_path / "journal").read_bytes() == whole
+    journal.take([touch(tmp_path / "y")])
+    assert (tmp_path / "y").exists()
 
 
 @given(st.text())
