@@ -15,7 +15,7 @@ from time import monotonic
 
 import structlog
 
-from interceptor import assembly, report
+from interceptor import assembly, loss, report
 from interceptor.capture import fact, tenure
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
@@ -25,7 +25,8 @@ from interceptor.debug import control, http
 from interceptor.debug.log import open_log
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
-from interceptor.host import confirmation, lock, memory, notify, wait
+from interceptor.host import confirmation, lock, memory, wait
+from interceptor.host.lifeline import CONFIRMED, Lifeline
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.sidecar.managed import Managed
@@ -42,9 +43,15 @@ class Daemon:
     """One run of the agent. Its attributes are what `report` reads."""
 
     def __init__(
-        self, config: Config, facts: Facts, choice: Choice, events: AsyncIterator[Event]
+        self,
+        config: Config,
+        facts: Facts,
+        choice: Choice,
+        events: AsyncIterator[Event],
+        lifeline: Lifeline,
     ) -> None:
         self.config = config
+        self.lifeline = lifeline
         self._events = events
         self.choice = choice
         backend = assembly.open_backend(config, choice)
@@ -122,7 +129,7 @@ class Daemon:
         for line in self.choice.why:
             log.info(line)
         self.is_started = True
-        notify.send("READY=1")
+        self.lifeline.tell("READY=1", *loss.words(self.config, self.choice))
         log.info("ready", hosts=len(self.table), took_s=round(monotonic() - self.began_s, 2))
 
     async def _serve(self, source: asyncio.Task[None], confirm_s: float | None) -> None:
@@ -136,7 +143,7 @@ class Daemon:
             watched.append(self.tenure.keep())
         if self.situation.bypasses and self.config.sidecar.mode == "external":
             watched.append(self.situation.follow_external())
-        if confirm_s is not None:
+        if confirm_s is not None and not self.lifeline.is_confirmed:
             watched.append(self._await_confirmation(confirm_s))
         watchers = [source, *map(asyncio.create_task, watched)]
         stopped = asyncio.create_task(self.stopping.wait())
@@ -153,7 +160,7 @@ class Daemon:
 
     async def _stop(self) -> None:
         """Take back what `_start` did, as ``agent.on_exit`` says. Never raises half-way."""
-        notify.send("STOPPING=1")
+        self.lifeline.tell("STOPPING=1")
         log.info("stopping", on_exit=self.config.agent.on_exit)
         keep = self.config.agent.on_exit == "keep" and not self._failed
         drain_s = self.config.agent.drain_s
@@ -232,6 +239,8 @@ class Daemon:
         if self._failed:
             log.error("not confirmed in time; everything is taken back", limit_s=limit_s)
             self.stopping.set()
+        else:
+            self.lifeline.tell(CONFIRMED)  # a daemon that is started again must not ask anew
 
     # --- views
 
@@ -244,18 +253,26 @@ class Daemon:
         return waited
 
 
-async def _run(config: Config, confirm_s: float | None) -> int:
+async def _run(config: Config, confirm_s: float | None, lifeline: Lifeline) -> int:
+    beating = asyncio.create_task(lifeline.keep())
     events = assembly.open_source(config)
     choice = await asyncio.to_thread(assembly.choose, config)
     facts = await asyncio.to_thread(fact.facts, config)
-    daemon = Daemon(config, facts, choice, events)
+    daemon = Daemon(config, facts, choice, events, lifeline)
+    lifeline.headline = lambda: report.headline(daemon)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, daemon.stopping.set)
-    return await daemon.run(confirm_s)
+    try:
+        return await daemon.run(confirm_s)
+    finally:
+        beating.cancel()
 
 
-def run(config: Config, confirm_s: float | None = None) -> int:
+def run(config: Config, confirm_s: float | None = None, lifeline: Lifeline | None = None) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code; raises before anything is installed."""
     open_log(config.log.level, config.log.format)
+    lifeline = lifeline or Lifeline()
     with lock.Lock(config.agent.run_dir / lock.NAME):
-        return asyncio.run(_run(config, confirm_s))
+        if lifeline.releases:
+            return loss.release(config)
+        return asyncio.run(_run(config, confirm_s, lifeline))

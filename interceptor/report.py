@@ -20,6 +20,7 @@ from interceptor.debug.http import Pages
 from interceptor.debug.metrics import Snapshot
 from interceptor.dns.plane import Plane as DnsPlane
 from interceptor.errors import Problem
+from interceptor.host.lifeline import Lifeline
 from interceptor.mesh import export
 from interceptor.mesh.table import MeshTable
 from interceptor.sidecar.managed import Managed
@@ -43,6 +44,7 @@ class Running(Protocol):
     loaded_s: float
     load_s: float
     confirmed: asyncio.Event
+    lifeline: Lifeline
 
 
 def ready(daemon: Running) -> tuple[bool, str]:
@@ -87,8 +89,26 @@ def status(daemon: Running) -> dict[str, object]:
         "capture": _capture(daemon),
         "sidecar": _sidecar(daemon),
         "reasserted": dict(daemon.guard.repairs),
+        "looked_after": _looked_after(daemon.lifeline),
     }
     return tree
+
+
+def _looked_after(lifeline: Lifeline) -> dict[str, object]:
+    """Who ends and restarts this daemon when it hangs, and what became of those before."""
+    return {
+        "by": lifeline.who,
+        "restarts": lifeline.restarts,
+        "why": lifeline.why,
+        "longest_pause_s": round(lifeline.longest_s, 2),
+    }
+
+
+def headline(daemon: Running) -> str:
+    """How it is, in a line, as `systemctl status` shows it."""
+    is_ready, why = ready(daemon)
+    hosts = f"{len(daemon.table)} hosts, {daemon.guard.backend.name}"
+    return hosts if is_ready else f"{hosts}, not ready: {why}"
 
 
 def _dns(daemon: Running) -> dict[str, object]:

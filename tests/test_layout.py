@@ -48,7 +48,8 @@ ALLOWED = {
     "report": BASE | SIBLINGS | {"host", "assembly"},
     "assembly": BASE | SIBLINGS | {"host"},
     "situation": BASE | SIBLINGS | {"host", "assembly"},
-    "daemon": BASE | SIBLINGS | {"host", "assembly", "inquiry", "report", "situation"},
+    "loss": BASE | SIBLINGS | {"host", "assembly"},
+    "daemon": BASE | SIBLINGS | {"host", "assembly", "inquiry", "loss", "report", "situation"},
 }
 
 ONE_IMPORTER = {

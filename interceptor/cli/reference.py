@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from interceptor.cli.main import interceptor_command
+from interceptor.cli.group import interceptor_command
 
 PATH = Path(__file__).with_name("REFERENCE.md")
 WIDTH = 100

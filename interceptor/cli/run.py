@@ -6,6 +6,8 @@ import click
 
 from interceptor.cli import duration, option
 from interceptor.config import Config
+from interceptor.host import supervisor
+from interceptor.host.lifeline import Lifeline
 
 
 @click.command()
@@ -16,12 +18,20 @@ from interceptor.config import Config
     callback=duration.option,
     help="Take everything back after this time unless `interceptor confirm` came, or Enter here.",
 )
+@click.option(
+    supervisor.OFF,
+    "alone",
+    is_flag=True,
+    help="Without the parent that ends and restarts a daemon that hangs. Under systemd with"
+    " WatchdogSec there is none anyway.",
+)
 @option.backend
 @option.log_level
 @option.configured
-def run(config: Config, confirm_s: float | None) -> int:
+@click.pass_obj
+def run(lifeline: Lifeline, config: Config, confirm_s: float | None, alone: bool) -> int:
     """Run the agent until SIGTERM or SIGINT."""
     # gRPC and the rest of the daemon cost the other commands nothing.
     from interceptor import daemon
 
-    return daemon.run(config, confirm_s)
+    return daemon.run(config, confirm_s, lifeline)

@@ -7,14 +7,16 @@ kernel plane (see ``kernel``), which needs no queue. They share the
 interpreter's lock, which the main thread gets back within SWITCH_S whatever the
 other is doing: a table of 100,000 hosts is loaded between the packets.
 
-It ends when the daemon's end closes, after answering what is queued. The rule's
-bypass then gives all DNS back to the host.
+It ends when the daemon's end closes, after answering what is queued, and at once when the
+daemon is killed, even while it is stopped itself. The rule's bypass then gives all DNS back
+to the host.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import signal
 import socket
@@ -34,6 +36,7 @@ from interceptor.dns.raw import RawSender
 from interceptor.dns.responder import TCP_LIMIT, Responder
 from interceptor.dns.tcp import Server
 from interceptor.dns.wire import OWN_UDP_SIZE
+from interceptor.host import parent
 from interceptor.mesh.answer import Answers
 from interceptor.mesh.model import Locale
 
@@ -245,6 +248,7 @@ def _open_queue(queue: Queue, settings: Settings) -> None:
 
 def run(descriptor: int) -> int:
     """The whole life of a worker. Returns its exit code."""
+    parent.die_with(os.getppid())
     sys.setswitchinterval(SWITCH_S)
     control = Control(descriptor)
     thread = threading.Thread(target=control.run, name="control", daemon=True)

@@ -15,6 +15,7 @@ from interceptor.config import Config
 from interceptor.debug import metrics, status
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
+from interceptor.host.lifeline import Lifeline
 from interceptor.mesh.model import Host, Kind
 from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.sidecar.managed import Managed
@@ -40,6 +41,7 @@ class Told:
     loaded_s: float = 0.0
     load_s: float = 0.0
     confirmed: asyncio.Event = field(default_factory=asyncio.Event)
+    lifeline: Lifeline = field(default_factory=Lifeline)
 
 
 def test_a_daemon_at_its_start_says_what_is_missing() -> None:
