@@ -32,7 +32,7 @@ from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.sidecar.managed import Managed
 from interceptor.sidecar.process import State
 from interceptor.situation import Situation
-from interceptor.source.event import Event, Loaded
+from interceptor.source.event import Event, Loaded, Standing
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +63,8 @@ class Daemon:
         self.has_table = self.is_started = False
         self.problems: tuple[Problem, ...] = ()
         self.rejected, self.load_s = 0, 0.0
-        self.began_s = self.loaded_s = monotonic()
+        self.began_s = self.loaded_s = self.told_s = monotonic()
+        self.standing = Standing()
         self.confirmed, self.stopping = asyncio.Event(), asyncio.Event()
         self.situation = Situation(config, facts, choice, self.guard, self.stopping)
         self._listeners: http.Listeners | None = None
@@ -190,6 +191,7 @@ class Daemon:
 
     async def _adopt(self, event: Event) -> None:
         """Take a new table, or note why there is none."""
+        self.standing, self.told_s = event.standing, monotonic()
         if not isinstance(event, Loaded):
             self.problems = event.problems
             self.rejected += 1
@@ -204,6 +206,9 @@ class Daemon:
             # A full collection of 100,000 hosts takes a quarter of a second; what has been
             # read is there to stay, and has no cycles.
             gc.freeze()
+        if first and (held := event.standing).recalled:
+            age_s = round(held.age_s)
+            log.warning("the last good table, from disk", documents=held.recalled, age_s=age_s)
         for warning in event.table.warnings if first else ():
             log.warning("table", warning=str(warning))
         log.info("table", hosts=len(event.table), took_s=round(event.elapsed_s, 3))

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Protocol
 
 import interceptor
-from interceptor.capture import tally
+from interceptor.capture import neighbour, tally
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
 from interceptor.capture.plan import Plane as PlanPlane
@@ -25,6 +25,7 @@ from interceptor.mesh import export
 from interceptor.mesh.table import MeshTable
 from interceptor.sidecar.managed import Managed
 from interceptor.sidecar.process import State
+from interceptor.source.event import Standing
 
 
 class Running(Protocol):
@@ -43,6 +44,8 @@ class Running(Protocol):
     began_s: float
     loaded_s: float
     load_s: float
+    standing: Standing
+    told_s: float
     confirmed: asyncio.Event
     lifeline: Lifeline
 
@@ -64,9 +67,8 @@ def ready(daemon: Running) -> tuple[bool, str]:
 
 
 def status(daemon: Running) -> dict[str, object]:
-    """The tree that `interceptor status --json` prints."""
+    """The tree that `interceptor status --json` prints. Blocks as `snapshot` does."""
     is_ready, why = ready(daemon)
-    table = daemon.table
     tree: dict[str, object] = {
         "ready": is_ready,
         "why": why,
@@ -77,18 +79,13 @@ def status(daemon: Running) -> dict[str, object]:
         "backend_why": list(daemon.choice.why),
         "drift": daemon.guard.drift,
         "confirmed": daemon.confirmed.is_set(),
-        "table": {
-            "source": daemon.config.mesh.source,
-            "hosts": len(table),
-            "age_s": round(monotonic() - daemon.loaded_s, 1) if daemon.has_table else None,
-            "load_s": round(daemon.load_s, 3),
-            "rejected": [dataclasses.asdict(item) for item in daemon.problems],
-            "warnings": [str(item) for item in table.warnings],
-        },
+        "table": _table(daemon),
         "dns": _dns(daemon),
         "capture": _capture(daemon),
         "sidecar": _sidecar(daemon),
         "reasserted": dict(daemon.guard.repairs),
+        "reassert_waits_s": daemon.guard.waits(),
+        "neighbours": [each.text() for each in neighbour.observe(daemon.guard.backend.names)],
         "looked_after": _looked_after(daemon.lifeline),
     }
     return tree
@@ -109,6 +106,28 @@ def headline(daemon: Running) -> str:
     is_ready, why = ready(daemon)
     hosts = f"{len(daemon.table)} hosts, {daemon.guard.backend.name}"
     return hosts if is_ready else f"{hosts}, not ready: {why}"
+
+
+def _table(daemon: Running) -> dict[str, object]:
+    """``from`` tells where the oldest of it comes from, ``good_age_s`` how long ago that was
+    right: 0 as long as the source is."""
+    return {
+        "source": daemon.config.mesh.source,
+        "hosts": len(daemon.table),
+        "from": "disk" if daemon.standing.recalled else "source",
+        "good_age_s": round(good_age_s(daemon), 1) if daemon.has_table else None,
+        "held": daemon.standing.held,
+        "age_s": round(monotonic() - daemon.loaded_s, 1) if daemon.has_table else None,
+        "load_s": round(daemon.load_s, 3),
+        "rejected": [dataclasses.asdict(item) for item in daemon.problems],
+        "warnings": [str(item) for item in daemon.table.warnings],
+    }
+
+
+def good_age_s(daemon: Running) -> float:
+    """Since when the source contradicts the table in force, or is silent; 0: it does not."""
+    standing = daemon.standing
+    return standing.age_s + monotonic() - daemon.told_s if standing.held else 0.0
 
 
 def _dns(daemon: Running) -> dict[str, object]:
@@ -194,7 +213,7 @@ def snapshot(daemon: Running) -> Snapshot:
         figures["connections"] = {(back_end, way): count for way, count in counted.items()}
     return Snapshot(
         table_hosts=len(daemon.table),
-        table_age_s=monotonic() - daemon.loaded_s,
+        table_age_s=good_age_s(daemon),
         table_rejected=daemon.rejected,
         reasserted=daemon.guard.repairs,
         **figures,  # type: ignore[arg-type]

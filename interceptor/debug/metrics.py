@@ -94,7 +94,7 @@ def _single_figures(now: Snapshot) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "interceptor_table_age_seconds",
-        "Time since the source last gave a good table.",
+        "Time since the oldest document in force was last right in its source; 0: it is.",
         value=now.table_age_s,
     )
     for name, text, value in (

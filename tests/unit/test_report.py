@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from time import monotonic
+from typing import cast
 
 from interceptor import report
 from interceptor.capture import joined, plan
@@ -19,6 +21,7 @@ from interceptor.host.lifeline import Lifeline
 from interceptor.mesh.model import Host, Kind
 from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.sidecar.managed import Managed
+from interceptor.source.event import Standing
 
 CHOICE = Choice("nftables", "nftables", why=("backend: nftables [asked-for]",))
 
@@ -40,6 +43,8 @@ class Told:
     began_s: float = 0.0
     loaded_s: float = 0.0
     load_s: float = 0.0
+    standing: Standing = field(default_factory=Standing)
+    told_s: float = field(default_factory=monotonic)
     confirmed: asyncio.Event = field(default_factory=asyncio.Event)
     lifeline: Lifeline = field(default_factory=Lifeline)
 
@@ -66,6 +71,21 @@ def test_a_refused_document_stands_in_the_status_with_all_its_words() -> None:
     text = status.render(tree)
     for word in ("a.yaml", "spec.ports[0].number", "99999", "1..65535", "6", "Service a/b"):
         assert word in text
+
+
+def test_a_table_s_age_counts_from_when_its_source_was_right() -> None:
+    told = Told(has_table=True, told_s=monotonic() - 5)
+
+    def row(told: Told) -> dict[str, object]:
+        return cast("dict[str, object]", report.status(told)["table"])
+
+    assert (row(told)["from"], row(told)["good_age_s"]) == ("source", 0.0)
+    told.standing = Standing(held=2, recalled=0, age_s=60.0)
+    assert (row(told)["from"], row(told)["held"]) == ("source", 2)
+    assert 65 <= cast("float", row(told)["good_age_s"]) < 75
+    assert 65 <= report.snapshot(told).table_age_s < 75
+    told.standing = Standing(held=2, recalled=1, age_s=60.0)
+    assert row(told)["from"] == "disk"
 
 
 def test_the_figures_are_those_of_the_parts() -> None:
