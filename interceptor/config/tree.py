@@ -250,11 +250,15 @@ class Agent(_Group):
     """cgroup2 path of sidecar and DNS worker, for the ebpf back end; empty: the daemon's own,
     or `interceptor` below capture.cgroup where the daemon is in the root cgroup."""
     lease_s: Annotated[int, Field(ge=1, le=3600)] = 10
-    """How long the kernel's programs trust a silent daemon. Unit: seconds."""
+    """How long the capture is kept without a sign of the daemon, for on_agent_loss: release.
+    Unit: seconds."""
     on_exit: Literal["clean", "keep"] = "clean"
-    """What a clean stop leaves: nothing, or rules that still hold."""
+    """What a clean stop leaves: nothing, or rules that still hold and the sidecar. A restart by
+    systemd (`systemctl restart`, an upgrade of the package) is no stop: it leaves them always."""
     on_agent_loss: Literal["keep", "release"] = "keep"
-    """What the data plane does when the lease runs out."""
+    """What happens to the capture when nobody looked after it for lease_s. Programs (ebpf) see
+    it for themselves; rules of netfilter are emptied by the supervisor of `run`, while it lives.
+    DNS needs neither: without its worker every query passes."""
     on_sidecar_loss: Literal["reject", "bypass"] = "reject"
     """What happens to captured connections while Envoy is away."""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 5.0
@@ -266,7 +270,7 @@ class Log(_Group):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "text", "json"] = "auto"
-    """auto: text on a terminal, logfmt for the journal, JSON elsewhere."""
+    """auto: text on a terminal, records with fields for the journal, JSON elsewhere."""
 
 
 class Config(_Group):
