@@ -25,7 +25,7 @@ from interceptor.debug import control, http
 from interceptor.debug.log import open_log
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
-from interceptor.host import confirmation, lock, memory, wait
+from interceptor.host import confirmation, lock, memory, systemd, wait
 from interceptor.host.lifeline import CONFIRMED, Lifeline
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
@@ -162,8 +162,8 @@ class Daemon:
     async def _stop(self) -> None:
         """Take back what `_start` did, as ``agent.on_exit`` says. Never raises half-way."""
         self.lifeline.tell("STOPPING=1")
-        log.info("stopping", on_exit=self.config.agent.on_exit)
-        keep = self.config.agent.on_exit == "keep" and not self._failed
+        keep = not self._failed and await self._keeps()
+        log.info("stopping", leaves="rules and sidecar" if keep else "nothing")
         drain_s = self.config.agent.drain_s
         steps: list[Coroutine[object, object, object]] = []
         if not keep:
@@ -186,6 +186,13 @@ class Daemon:
             except Exception:
                 log.exception("a step of the stop failed; `interceptor clean` does the rest")
                 self._failed = True
+
+    async def _keeps(self) -> bool:
+        """Whether what is installed waits for the next daemon: so configured, or systemd
+        restarts us."""
+        if self.config.agent.on_exit == "keep":
+            return True
+        return await asyncio.to_thread(systemd.is_restarting)
 
     # --- what changes
 
