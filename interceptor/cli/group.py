@@ -31,6 +31,7 @@ _COMMANDS = {
     "config": "config",
     "lab": "lab",
     "bench": "lab",
+    "unit": "unit",
 }
 
 

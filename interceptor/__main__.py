@@ -1,0 +1,5 @@
+"""`python -m interceptor`: the command."""
+
+from interceptor.cli.main import main
+
+main()

@@ -1,0 +1,33 @@
+"""`interceptor unit`: the systemd unit, for an interceptor that no package installed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+SOURCE = Path(__file__).with_name("interceptor.service")
+PLACE = "@PROGRAM@"
+
+
+def choose(argv0: str, executable: str) -> str:
+    """How systemd starts this program: by its own absolute path, else as a module."""
+    if Path(argv0).name == "interceptor" and Path(argv0).is_file():
+        return str(Path(argv0).absolute())
+    return f"{executable} -m interceptor"
+
+
+def render(program: str) -> str:
+    """The unit that runs ``program``."""
+    return SOURCE.read_text().replace(PLACE, program)
+
+
+@click.command()
+def unit() -> None:
+    """Print the systemd unit that runs this very program.
+
+    The Debian package has it installed; from a checkout:
+    interceptor unit >/etc/systemd/system/interceptor.service
+    """
+    click.echo(render(choose(sys.argv[0], sys.executable)), nl=False)
