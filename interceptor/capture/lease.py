@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import monotonic_ns
 
-from interceptor.host import bpfmap
+from interceptor.host import bpfmap, clock
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Map, State
 
@@ -14,7 +13,7 @@ class Lease:
     """Renewed by `beat`, each second. ``maps`` stay the caller's."""
 
     def __init__(
-        self, maps: Mapping[Map, BpfMap], clock_ns: Callable[[], int] = monotonic_ns
+        self, maps: Mapping[Map, BpfMap], clock_ns: Callable[[], int] = clock.kernel_ns
     ) -> None:
         self._state = maps[Map.STATE]
         self._clock_ns = clock_ns

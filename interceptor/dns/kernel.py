@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from time import CLOCK_MONOTONIC, clock_gettime_ns
 
 from interceptor.dns.alias import Aliases
 from interceptor.dns.handover import Handover
@@ -20,7 +19,7 @@ from interceptor.dns.publisher import Publisher
 from interceptor.dns.raw import RawSender
 from interceptor.dns.responder import Responder
 from interceptor.errors import InterceptorError
-from interceptor.host import bpfmap, pin
+from interceptor.host import bpfmap, clock, pin
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import DNS_RESULTS, DNS_TYPES, Map, State
 from interceptor.host.ringbuf import RingBuffer
@@ -57,7 +56,7 @@ class Kernel:
         states, signed_ns = self.maps[Map.STATE], 0
         try:
             while True:
-                signed_ns = clock_gettime_ns(CLOCK_MONOTONIC)
+                signed_ns = clock.kernel_ns()
                 bpfmap.write_state(states, State.WORKER_NS, signed_ns)
                 await asyncio.sleep(SIGN_S)
         finally:
