@@ -20,6 +20,22 @@ place_python() {
 		--invalidation-mode timestamp "$lib"
 }
 
+# Manual pages and completions, as the command that is packaged has them.
+place_words() {
+	man=$1/share/man
+	install -d "$work/man" "$man/man5" "$man/man8" "$1/share/bash-completion/completions" \
+		"$1/share/zsh/vendor-completions" "$1/share/fish/vendor_completions.d"
+	generate() { env -i PYTHONPATH="$1" LC_ALL=C.UTF-8 "$python" -B -m "interceptor.cli.$2" "$3"; }
+	generate "$1/lib/interceptor" manual "$work/man"
+	for page in "$work/man"/*; do
+		gzip -n9 <"$page" >"$man/man${page##*.}/${page##*/}.gz"
+	done
+	completion() { generate "$1/lib/interceptor" completion "$2"; }
+	completion "$1" bash >"$1/share/bash-completion/completions/interceptor"
+	completion "$1" zsh >"$1/share/zsh/vendor-completions/_interceptor"
+	completion "$1" fish >"$1/share/fish/vendor_completions.d/interceptor.fish"
+}
+
 build_interceptor() {
 	tree=$work/interceptor
 	place_python "$tree/usr/lib/interceptor"
@@ -34,6 +50,7 @@ build_interceptor() {
 	install -m 644 LICENSE "$doc/copyright"
 	install -m 644 interceptor/lab/mesh/*.yaml "$doc/examples"
 	gzip -n9 <CHANGES.md >"$doc/changelog.gz"
+	place_words "$tree/usr"
 	install -d "$tree/DEBIAN"
 	install -m 755 "$lists/postinst" "$lists/prerm" "$lists/postrm" "$tree/DEBIAN"
 	finish interceptor "$lists/control" "$version" "$tree" /etc/interceptor/interceptor.yaml
