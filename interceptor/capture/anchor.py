@@ -53,6 +53,10 @@ class Links:
         where = point.value if info.target == self._target(point) else f"{info.target or 'nothing'}"
         return where if self._programs.is_current(name, info.program_id) else where + ELSEWHERE
 
+    def is_right(self, name: str) -> bool:
+        """Whether one of our programs runs where it should."""
+        return self._where(name) == LINKS[name].value
+
     def _target(self, point: Point) -> int:
         """The inode of the cgroup or network namespace; -1 without one."""
         try:

@@ -35,6 +35,10 @@ class Backend(Protocol):
         It belongs to the caller, and is read with ``netlink.drain``.
         """
 
+    def is_amiss(self) -> bool:
+        """Whether something is wrong of what nobody tells of, at a glance: without starting a
+        program, in less than a millisecond. Only a hint to `observe`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Support:

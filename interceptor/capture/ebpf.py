@@ -24,7 +24,7 @@ from interceptor.capture.step import Step
 from interceptor.errors import InterceptorError, Unsupported
 from interceptor.host import bpf, listener, netlink, pin, tc
 from interceptor.host.bpfmap import BpfMap
-from interceptor.host.layout import LAYOUT, Map, Network, Way
+from interceptor.host.layout import LAYOUT, SPECS, Map, Network, Way
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,13 @@ class Ebpf:
             lines += [f"ebpf pins of layout {layout}" for layout in layouts]
             if lines:
                 lines.append(f"ebpf policy {self._observe_digest():016x}")
+                lines += [f"ebpf map {SPECS[each].name} is not pinned" for each in self._unpinned()]
         return "".join(f"{line}\n" for line in sorted(lines))
+
+    def _unpinned(self) -> list[Map]:
+        """Programs go on over such a map; whoever comes after us would start with an empty one."""
+        folder = self._sites.bpf_dir
+        return [number for number in SPECS if not pin.map_path(folder, number).exists()]
 
     def _observe_digest(self) -> int:
         folder = self._sites.bpf_dir
@@ -190,6 +196,16 @@ class Ebpf:
     def events(self) -> int | None:
         """Changes of filters and qdiscs. The descriptor belongs to the caller."""
         return netlink.tc_events()
+
+    def is_amiss(self) -> bool:
+        """Of links and pins nobody tells."""
+        wanted = attachment.links(self._plan) if self._plan is not None else ()
+        if not wanted:
+            return False
+        try:
+            return bool(self._unpinned()) or not all(map(self._links.is_right, wanted))
+        except OSError:
+            return True
 
 
 @contextmanager

@@ -7,26 +7,29 @@ each call is made in a thread, one at a time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from time import monotonic
 
-from interceptor.capture import clean
+from interceptor.capture import clean, drift, neighbour
+from interceptor.capture.drift import Cause, Drift
 from interceptor.capture.joined import Joined
+from interceptor.capture.neighbour import Neighbour
+from interceptor.capture.patience import Patience
 from interceptor.capture.plan import Place, Plan, Plane
 from interceptor.errors import InterceptorError
-from interceptor.host import netlink, wait
+from interceptor.host import netlink
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 2.0  # between two looks where nobody tells of changes
-UNTOLD_S = 10.0  # the same where most changes are told, and some are not
 SETTLE_S = 0.2  # a firewall that reloads makes many changes at once
-BACK_OFF_S = (0.0, 0.0, 0.0, 5.0, 30.0)  # before each further repair of a fight; the last stays
-CALM_S = 60.0  # without a repair so long, the next is the first again
+BUSY_S = 1.0  # at most between two looks while others change things without end
+GLANCE_S = 1.0  # between two glances where there is something that nobody tells of
+LOOK_S: Mapping[str, float] = {"iptables-legacy": 2.0, "ebpf": 10.0}
+"""How often the back ends are looked at although nothing was told: who does not take the lock
+of legacy iptables is not heard of, and of programs a glance sees less than a look."""
 
 
 class Guard:
@@ -37,10 +40,12 @@ class Guard:
         self.plan: Plan | None = None
         self.repairs: Counter[str] = Counter()
         self.drift = False
-        self._seen: str | None = None
+        self.patience = Patience()
+        self._seen: dict[int, str] = {}
         self._lock = asyncio.Lock()
         self._checking = asyncio.Lock()  # one repair for one fault, whoever noticed it
-        self._recent: list[float] = []
+        self._woken = asyncio.Event()
+        self._looked_s, self._look_took_s = monotonic(), 0.0
 
     async def install(self, plan: Plan) -> None:
         """Make the host follow ``plan``."""
@@ -50,12 +55,22 @@ class Guard:
             await self._remember()
 
     async def _remember(self) -> None:
-        """What the host shows after our own change, where its tools print rules in other
-        words than ours; None where they agree, as they mostly do."""
+        """What the host shows after our own change, where its tools print it in other words
+        than ours. What is missing so soon has been removed already, and is not remembered."""
         assert self.plan is not None
-        observed = await asyncio.to_thread(self.backend.observe)
-        expected = await asyncio.to_thread(self.backend.expected, self.plan)
-        self._seen = None if observed == expected else observed
+        found = await asyncio.to_thread(self._compare, self.plan, {})
+        self._seen = {number: seen for number, (seen, each) in found.items() if _is_usual(each)}
+
+    def _compare(self, plan: Plan, usual: Mapping[int, str]) -> dict[int, tuple[str, Drift]]:
+        """Each part of the back end that is not as it should be: what it shows, and how that
+        differs."""
+        found: dict[int, tuple[str, Drift]] = {}
+        for number, part in enumerate(self.backend.parts):
+            observed = part.backend.observe()
+            wanted = usual.get(number) or part.expected(plan)
+            if observed != wanted:
+                found[number] = observed, drift.diff(observed, wanted)
+        return found
 
     async def sweep(self) -> None:
         """Remove what other back ends have here, once ours is in: no moment without capture."""
@@ -69,7 +84,7 @@ class Guard:
             if self.plan is not None and Plane.TCP in self.plan.planes:
                 self.plan = self.plan.exchange(every)
                 await asyncio.to_thread(self.backend.update, every)
-                if self._seen is not None:
+                if self._seen:
                     await self._remember()
 
     async def release(self) -> None:
@@ -84,67 +99,119 @@ class Guard:
             self.plan = None
 
     async def follow(self) -> None:
-        """Put back what others remove, until cancelled. Backs off where somebody insists.
-
-        Legacy iptables tells nobody of changes, so its rules are looked at.
-        """
-        descriptor = await asyncio.to_thread(self.backend.events)
-        if descriptor is None:
-            while True:
-                await asyncio.sleep(LOOK_S)
-                await self.check()
+        """Put back what others remove, until cancelled. Backs off where somebody insists."""
+        descriptors = await asyncio.to_thread(self.backend.events)
+        loop = asyncio.get_running_loop()
         try:
-            await self.check()  # what happened before anybody listened
+            for each in descriptors:
+                loop.add_reader(each, self._hear, each)
+            await self._check()  # what happened before anybody listened
             while True:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._untold_s):
-                        await wait.readable(descriptor)
-                        await asyncio.sleep(SETTLE_S)
-                netlink.drain(descriptor)
-                if await self.check():
-                    netlink.drain(descriptor)  # our own changes are no news
+                if await self._is_time():
+                    await self._check()
         finally:
-            os.close(descriptor)
+            for each in descriptors:
+                loop.remove_reader(each)
+                os.close(each)
+
+    def _hear(self, descriptor: int) -> None:
+        netlink.drain(descriptor)
+        self._woken.set()
+
+    async def _is_time(self) -> bool:
+        """Wait for a reason to look. Whether there is one, after all."""
+        try:
+            async with asyncio.timeout(self._pause_s()):
+                await self._woken.wait()
+        except TimeoutError:
+            is_due = 0.0 in self.patience.waiting().values()
+            if is_due or monotonic() - self._looked_s >= self._look_s:
+                return True
+            return await asyncio.to_thread(self.backend.is_amiss)
+        # Others may make changes without end, and each look costs what it costs.
+        await asyncio.sleep(max(SETTLE_S, min(BUSY_S, 3 * self._look_took_s)))
+        self._woken.clear()
+        return True
 
     @property
-    def _untold_s(self) -> float | None:
-        """How often to look although nothing was told: of links of programs nobody tells."""
-        return UNTOLD_S if "ebpf" in self.backend.names else None
+    def _look_s(self) -> float:
+        return min(LOOK_S.get(name, float("inf")) for name in self.backend.names)
+
+    def _pause_s(self) -> float | None:
+        """How long to wait for news; None: until there are some."""
+        pauses = list(self.patience.waiting().values())
+        if any(name not in ("routes", "nftables") for name in self.backend.names):
+            pauses.append(GLANCE_S)
+        return min(pauses, default=None)
 
     async def check(self) -> bool:
-        """Look whether everything is in its place, and put it back. Whether it was not."""
+        """Look whether everything is in its place, and put it back. Whether something was not."""
+        is_repaired = await self._check()
+        if self.patience.waiting():
+            self._woken.set()  # who follows has to know until when to wait
+        return is_repaired
+
+    async def _check(self) -> bool:
         async with self._checking:
-            if not await self._differs():
-                return False
-            await self._repair()
-            return True
+            async with self._lock:
+                if self.plan is None:
+                    return False
+                began_s = monotonic()
+                found = await asyncio.to_thread(self._compare, self.plan, self._seen)
+                self._looked_s = monotonic()
+                self._look_took_s = self._looked_s - began_s
+            drifts = {number: each for number, (_, each) in found.items()}
+            self.drift = bool(drifts)
+            await self._see(drifts.values())
+            due = {number: each for number, each in drifts.items() if self._is_due(each)}
+            if due:
+                await self._repair(due)
+                self.drift = len(due) < len(drifts)
+            return bool(due)
 
-    async def _differs(self) -> bool:
-        async with self._lock:
-            if self.plan is None:
-                return False
-            observed = await asyncio.to_thread(self.backend.observe)
-            wanted = self._seen or await asyncio.to_thread(self.backend.expected, self.plan)
-            self.drift = observed != wanted
-            return self.drift
+    async def _see(self, drifts: Iterable[Drift]) -> None:
+        begun = self.patience.see(cause for each in drifts for cause in each.causes)
+        if begun:
+            words = ", ".join(f"{cause.value} in {pause_s:g} s" for cause, pause_s in begun.items())
+            others = "; ".join(each.text() for each in await self._neighbours())
+            log.warning(
+                "somebody removes what is ours again and again; next repair: %s. "
+                "At the same hooks: %s",
+                *(words, others or "nobody that is to be seen"),
+            )
 
-    async def _repair(self) -> None:
-        now = monotonic()
-        self._recent = [when for when in self._recent if now - when < CALM_S]
-        pause_s = BACK_OFF_S[min(len(self._recent), len(BACK_OFF_S) - 1)]
-        self._recent.append(now)
-        if pause_s:
-            log.warning("our rules are removed again and again; next repair in %g s", pause_s)
-            await asyncio.sleep(pause_s)
+    def _is_due(self, found: Drift) -> bool:
+        return any(self.patience.wait_s(cause) <= 0 for cause in found.causes)
+
+    async def _repair(self, due: Mapping[int, Drift]) -> None:
+        causes = frozenset(cause for each in due.values() for cause in each.causes)
+        self.patience.repaired(causes)
         async with self._lock:
             if self.plan is None:
                 return
-            try:
-                await asyncio.to_thread(self.backend.apply, self.plan)
-                await self._remember()
-            except InterceptorError as error:
-                log.error("rules could not be put back: %s", error)
-                return
-        self.drift = False
-        self.repairs["rules"] += 1
-        log.warning("rules were changed by somebody else and are put back")
+            for number in due:
+                try:
+                    await asyncio.to_thread(self.backend.parts[number].apply, self.plan)
+                except InterceptorError as error:
+                    log.error("what was changed could not be put back: %s", error)
+                    return
+        self.repairs.update(cause.value for cause in causes)
+        log.warning(
+            "changed by somebody else and put back: %s", "; ".join(map(Drift.text, due.values()))
+        )
+
+    def waits(self) -> dict[str, float]:
+        """What is wrong and not put back yet, because it is a fight, and for how many seconds."""
+        waiting = self.patience.waiting()
+        return {cause.value: round(left_s, 1) for cause, left_s in waiting.items() if left_s > 0}
+
+    async def _neighbours(self) -> tuple[Neighbour, ...]:
+        """Who else is at the hooks that we use, now."""
+        return await asyncio.to_thread(neighbour.observe, self.backend.names)
+
+
+def _is_usual(found: Drift) -> bool:
+    """Whether a difference right after our own change is one to live with: other words for the
+    same, or a route that the host had already or has no IPv6 for, which nothing can change."""
+    of_routing = found.causes <= {Cause.ROUTES, Cause.ROUTING_RULES}
+    return found.is_wording or (of_routing and not found.foreign)

@@ -8,7 +8,7 @@ markers that `restore` leaves in what was not there before us.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from interceptor.capture import ipset, restore, xtables
 from interceptor.capture.journal import Journal
@@ -17,7 +17,7 @@ from interceptor.capture.rule import SetName
 from interceptor.capture.ruleset import set_names
 from interceptor.capture.section import sections
 from interceptor.capture.step import Command, Step
-from interceptor.host import command, netlink
+from interceptor.host import command, netlink, setsize, xtlock
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class Iptables:
         self._ipset = ipset
         self._queue_only = queue_only
         self._plan: Plan | None = None
+        self._sizes: tuple[Plan, Mapping[str, int]] | None = None
 
     def render(self, plan: Plan) -> tuple[Step, ...]:
         """The steps for a host that has nothing of ours."""
@@ -119,8 +120,24 @@ class Iptables:
             command.run(self._restore(version), f"*{table}\n{line}\nCOMMIT\n", check=False)
 
     def events(self) -> int | None:
-        """nft's notifications, which iptables-nft causes too; legacy has none."""
-        return netlink.nftables_events() if self._variant == "nft" else None
+        """nft's notifications, which iptables-nft causes too; legacy has but its lock."""
+        return netlink.nftables_events() if self._variant == "nft" else xtlock.events()
+
+    def is_amiss(self) -> bool:
+        """Of sets nobody tells: as long as they are there with all their elements, they are
+        taken for right. That legacy rules are looked at besides is not to be had so cheaply."""
+        wanted = self._wanted_sizes()
+        sizes = setsize.observe() if wanted else None
+        return sizes is not None and not wanted.items() <= sizes.items()
+
+    def _wanted_sizes(self) -> Mapping[str, int]:
+        plan = self._plan
+        if plan is None:
+            return {}
+        if self._sizes is None or self._sizes[0] is not plan:
+            sizes = {name: len(elements) for name, elements in self._sets(plan).items()}
+            self._sizes = (plan, sizes)
+        return self._sizes[1]
 
     def _chains(self, plan: Plan, version: int) -> tuple[xtables.Chain, ...]:
         chains = xtables.render(plan, version, self._ipset)

@@ -55,7 +55,10 @@ class Routes:
         del places
 
     def events(self) -> int | None:
-        return None
+        return None  # who follows the host's links hears of these as well
+
+    def is_amiss(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,14 @@ class Part:
 
     backend: Printable
     share: Callable[[Plan], Plan]
+
+    def expected(self, plan: Plan) -> str:
+        """What its `observe` gives once the whole plan is installed. Pure."""
+        return self.backend.expected(self.share(plan))
+
+    def apply(self, plan: Plan) -> None:
+        """Make the host follow its share of the whole plan."""
+        self.backend.apply(self.share(plan))
 
 
 class Joined:
@@ -75,48 +86,45 @@ class Joined:
     def __init__(self, name: str, parts: Sequence[Part], sites: Sites) -> None:
         self.name = name
         self.sites = sites
-        self._parts = tuple(parts)
+        self.parts = tuple(parts)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its parts."""
-        return tuple(part.backend.name for part in self._parts)
+        return tuple(part.backend.name for part in self.parts)
 
     def render(self, plan: Plan) -> tuple[Step, ...]:
         """Every step for a host that has nothing of ours. Pure."""
-        return tuple(step for part in self._parts for step in part.backend.render(part.share(plan)))
+        return tuple(step for part in self.parts for step in part.backend.render(part.share(plan)))
 
     def expected(self, plan: Plan) -> str:
         """What `observe` gives once the plan is installed. Pure."""
-        return "".join(part.backend.expected(part.share(plan)) for part in self._parts)
+        return "".join(part.expected(plan) for part in self.parts)
 
     def observe(self) -> str:
-        return "".join(part.backend.observe() for part in self._parts)
+        return "".join(part.backend.observe() for part in self.parts)
 
     def apply(self, plan: Plan) -> None:
-        for part in self._parts:
-            part.backend.apply(part.share(plan))
+        for part in self.parts:
+            part.apply(plan)
 
     def revert(self) -> None:
-        for part in reversed(self._parts):
+        for part in reversed(self.parts):
             part.backend.revert()
 
     def update(self, places: Iterable[Place]) -> None:
         every = tuple(places)
-        for part in self._parts:
+        for part in self.parts:
             part.backend.update(every)
 
-    def events(self) -> int | None:
-        """Of all of them, which one descriptor can only tell if one of them has any, or all
-        of netfilter do; else somebody has to look."""
-        telling = [part.backend for part in self._parts if part.backend.name != Routes.name]
-        if Ebpf.name in self.names and len(telling) > 1:
-            return None
-        for backend in telling:
-            descriptor = backend.events()
-            if descriptor is not None:
-                return descriptor
-        return None
+    def events(self) -> tuple[int, ...]:
+        """The descriptors of all of them, the caller's."""
+        found = (part.backend.events() for part in self.parts)
+        return tuple(descriptor for descriptor in found if descriptor is not None)
+
+    def is_amiss(self) -> bool:
+        """As with one; of all."""
+        return any(part.backend.is_amiss() for part in self.parts)
 
 
 def _whole(plan: Plan) -> Plan:

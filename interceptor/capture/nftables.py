@@ -107,6 +107,10 @@ class Nftables:
         """nft's notifications. The descriptor belongs to the caller."""
         return netlink.nftables_events()
 
+    def is_amiss(self) -> bool:
+        """Everything is told."""
+        return False
+
     def _sections(self, plan: Plan) -> tuple[Section, ...]:
         return tuple(s for s in sections(plan) if self._queue or not s.is_queue)
 

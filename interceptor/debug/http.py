@@ -97,7 +97,7 @@ def build_control(pages: Pages) -> web.Application:
     """What the command line asks, over the Unix socket."""
 
     async def status(_request: web.Request) -> web.Response:
-        return _respond(pages.status())
+        return _respond(await asyncio.to_thread(pages.status))
 
     async def name_table(_request: web.Request) -> web.Response:
         return _respond(pages.name_table())

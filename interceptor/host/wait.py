@@ -75,7 +75,7 @@ async def file_changes(path: Path, look_s: float = LOOK_S) -> AsyncIterator[None
 
 async def link_changes() -> AsyncIterator[None]:
     """One item at once (what happened before anybody listened), then one for each swarm of
-    changes of links, addresses and routes in this network namespace."""
+    changes of links, addresses, routes and routing rules in this network namespace."""
     with netlink.open_links() as events:
         while True:
             yield

@@ -92,7 +92,7 @@ def test_a_filter_that_somebody_deletes_is_put_back(lab: Lab, start: Callable[..
         4,
     )
     assert dig(agent) == "10.96.0.11"
-    assert agent.read("status")["reasserted"] == {"rules": 1}
+    assert agent.read("status")["reasserted"] == {"filters": 1}
 
 
 def test_an_uplink_that_appears_is_captured_too(lab: Lab, start: Callable[..., Agent]) -> None:

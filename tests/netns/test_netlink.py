@@ -24,6 +24,8 @@ pytestmark = pytest.mark.root
         (netlink.open_links, "ip addr add 10.9.9.9/32 dev lo"),
         (netlink.open_links, "ip -6 route add fd99::/64 dev lo"),
         (netlink.open_links, "ip link add v8 type veth peer name v9"),
+        (netlink.open_links, "ip rule add fwmark 9 lookup 99"),
+        (netlink.open_links, "ip -6 rule add fwmark 9 lookup 99"),
     ],
 )
 def test_a_change_is_told_once_and_drained(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
+
 from interceptor.capture import joined
 from interceptor.capture.backend import Choice
 from interceptor.capture.journal import Journal
@@ -81,9 +83,22 @@ def test_ebpf_without_a_plane_adds_nothing(make: Any) -> None:
     assert not any("127." in line for line in route_lines(Choice("ebpf", "ebpf"), make("nothing")))
 
 
-def test_two_kinds_of_events_are_none_so_that_somebody_looks() -> None:
-    assert joined.build(Choice("nftables", "ebpf"), Journal()).events() is None
-    for choice in (Choice("ebpf", "ebpf"), Choice("nftables", "nftables")):
-        descriptor = joined.build(choice, Journal()).events()
-        assert descriptor is not None
+@pytest.mark.parametrize(
+    ("choice", "count"),
+    [
+        (Choice("nftables", "ebpf"), 2),
+        (Choice("ebpf", "ebpf"), 1),
+        (Choice("nftables", "nftables"), 1),
+        (Choice("iptables", "iptables", variant="nft"), 1),
+    ],
+)
+def test_each_part_that_is_told_of_changes_tells_by_itself(choice: Choice, count: int) -> None:
+    descriptors = joined.build(choice, Journal()).events()
+    for descriptor in descriptors:
         os.close(descriptor)
+    assert len(descriptors) == count
+
+
+def test_before_anything_is_installed_nothing_is_amiss() -> None:
+    for choice in (Choice("ebpf", "ebpf"), Choice("iptables", "iptables", "legacy", ipset=True)):
+        assert not joined.build(choice, Journal()).is_amiss()

@@ -1,0 +1,85 @@
+"""How many elements ipsets have, asked of the kernel itself (linux/netfilter/ipset/ip_set.h).
+
+Nobody tells of changes of a set, so that one has to look; a program started for each look would
+be what an idle agent costs.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+
+from interceptor.host.netlink import NETLINK_NETFILTER
+
+LIST = 6 << 8 | 7  # NFNL_SUBSYS_IPSET, IPSET_CMD_LIST
+PROTOCOL = 6  # IPSET_PROTOCOL_MIN: every kernel since 2.6.39 speaks it
+LIST_HEADER = 1 << 2  # IPSET_FLAG_LIST_HEADER: without the elements
+ATTR_PROTOCOL, ATTR_SETNAME, ATTR_FLAGS, ATTR_DATA, ATTR_ELEMENTS = 1, 2, 6, 7, 24
+REQUEST_DUMP = 0x1 | 0x300  # linux/netlink.h: NLM_F_REQUEST | NLM_F_DUMP
+ERROR, DONE = 2, 3
+TYPE = 0x3FFF  # of an attribute, without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+NLMSG, NLA = struct.Struct("=IHHII"), struct.Struct("=HH")
+NFGENMSG_BYTES = 4
+BUFFER_BYTES = 1 << 16
+PATIENCE_S = 2.0
+
+
+def observe() -> dict[str, int] | None:
+    """Name to number of elements, of every set of this network namespace; None where the kernel
+    has no ipset, or does not answer."""
+    body = bytes(NFGENMSG_BYTES) + _attribute(ATTR_PROTOCOL, bytes([PROTOCOL]))
+    body += _attribute(ATTR_FLAGS, struct.pack("!I", LIST_HEADER))
+    head = NLMSG.pack(NLMSG.size + len(body), LIST, REQUEST_DUMP, 1, 0)
+    found: dict[str, int] = {}
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asked:
+            asked.settimeout(PATIENCE_S)
+            asked.send(head + body)
+            while True:
+                for kind, payload in _messages(asked.recv(BUFFER_BYTES)):
+                    if kind in (ERROR, DONE):
+                        return found if kind == DONE else None
+                    found.update(parse(payload))
+    except OSError:
+        return None
+
+
+def _attribute(number: int, value: bytes) -> bytes:
+    head = NLA.pack(NLA.size + len(value), number)
+    return (head + value).ljust(_aligned(NLA.size + len(value)), b"\0")
+
+
+def _aligned(length: int) -> int:
+    return length + 3 & ~3
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, payload) of each message."""
+    at = 0
+    while at + NLMSG.size <= len(data):
+        length, kind, *_ = NLMSG.unpack_from(data, at)
+        if length < NLMSG.size:
+            return
+        yield kind, data[at + NLMSG.size : at + length]
+        at += _aligned(length)
+
+
+def parse(payload: bytes) -> dict[str, int]:
+    """The set that one message tells of; a message that goes on with a set's elements has none."""
+    told = dict(_attributes(payload[NFGENMSG_BYTES:]))
+    inner = dict(_attributes(told.get(ATTR_DATA, b"")))
+    if ATTR_SETNAME not in told or ATTR_ELEMENTS not in inner:
+        return {}
+    name = told[ATTR_SETNAME].rstrip(b"\0").decode(errors="replace")
+    return {name: int.from_bytes(inner[ATTR_ELEMENTS], "big")}
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + NLA.size <= len(data):
+        length, number = NLA.unpack_from(data, at)
+        if length < NLA.size:
+            return
+        yield number & TYPE, data[at + NLA.size : at + length]
+        at += _aligned(length)
