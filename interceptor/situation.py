@@ -19,7 +19,7 @@ from interceptor.capture.coverage import Coverage
 from interceptor.capture.guard import Guard
 from interceptor.capture.plan import Facts, Plan
 from interceptor.config import Config
-from interceptor.host import wait
+from interceptor.host import resolver, wait
 from interceptor.mesh.model import Locale
 from interceptor.mesh.table import Difference
 from interceptor.sidecar import pid
@@ -71,11 +71,16 @@ class Situation:
         """resolv.conf: its search list changes names, its servers may change the plan.
         Whoever answers by the `locale` is told of a new one."""
         path = self._config.dns.resolv_conf
-        async for _ in wait.file_changes(path):
+        await self._retell(tell)  # what happened while we started
+        async for _ in wait.file_changes(path, resolver.UPSTREAM):
             log.info("resolv.conf has changed", path=str(path))
-            self.locale = assembly.locale(self._config)
-            await tell()
+            await self._retell(tell)
             await self._renew()
+
+    async def _retell(self, tell: Callable[[], Awaitable[None]]) -> None:
+        before, self.locale = self.locale, assembly.locale(self._config)
+        if self.locale != before:
+            await tell()
 
     async def follow_links(self) -> None:
         """Addresses and routes decide what is local and which VIP range needs a route."""

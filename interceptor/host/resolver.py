@@ -5,6 +5,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+UPSTREAM = Path("/run/systemd/resolve/resolv.conf")
+"""Whom systemd-resolved asks itself, beside the stub that it gives to others (resolved.conf(5))."""
+STUBS = (IPv4Address("127.0.0.53"), IPv4Address("127.0.0.54"))
+ONESELF = (IPv4Address("127.0.0.1"),)
+"""Whom libc asks where no server is named (resolv.conf(5))."""
+
 
 def parse_servers(text: str) -> tuple[IPv4Address | IPv6Address, ...]:
     """``nameserver`` lines, without zones; what is no address is left out."""
@@ -33,9 +39,19 @@ def parse_search(text: str) -> tuple[str, ...]:
     return found
 
 
-def observe_servers(path: Path) -> tuple[IPv4Address | IPv6Address, ...]:
-    """The servers now; none where the file cannot be read."""
-    return parse_servers(_read(path))
+def choose_servers(
+    named: tuple[IPv4Address | IPv6Address, ...], upstream: tuple[IPv4Address | IPv6Address, ...]
+) -> tuple[IPv4Address | IPv6Address, ...]:
+    """Who is asked on this host. Where the stub is, resolved asks its upstream in the name of
+    those who come to it by its socket (nss-resolve), and not by the stub."""
+    if not set(named) & set(STUBS):
+        return named or ONESELF
+    return tuple(dict.fromkeys((*named, *upstream)))
+
+
+def observe_servers(path: Path, upstream: Path = UPSTREAM) -> tuple[IPv4Address | IPv6Address, ...]:
+    """The servers now; what cannot be read names none."""
+    return choose_servers(parse_servers(_read(path)), parse_servers(_read(upstream)))
 
 
 def observe_search(path: Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from interceptor.host.tcptable import ESTABLISHED, LISTEN, has_sockets
 
 DRAIN_POLL_S = 0.1
 LOOK_S = 1.0  # how often a file is looked at
+STILL_S, STILL_LOOKS = 0.1, 5  # a file that is being written is looked at again, so often at most
 SETTLE_S = 0.3  # links, addresses and routes change in swarms
 
 
@@ -59,16 +60,25 @@ def stamp(path: Path) -> Stamp:
     return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-async def file_changes(path: Path, look_s: float = LOOK_S) -> AsyncIterator[None]:
-    """One item for each time that a file was found changed.
+async def file_changes(*paths: Path, look_s: float = LOOK_S) -> AsyncIterator[None]:
+    """One item for each time that some of the files were found changed, and are still again:
+    who writes a file empties it first.
 
     Looked at rather than watched: it may be a link to a file in a folder that
     does not exist yet.
     """
-    seen = stamp(path)
+    seen = [stamp(path) for path in paths]
     while True:
         await asyncio.sleep(look_s)
-        if (now := stamp(path)) != seen:
+        now = [stamp(path) for path in paths]
+        if now == seen:
+            continue
+        for _ in range(STILL_LOOKS):
+            before = now
+            await asyncio.sleep(min(STILL_S, look_s))
+            if (now := [stamp(path) for path in paths]) == before:
+                break
+        if now != seen:
             seen = now
             yield
 

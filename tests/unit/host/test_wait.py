@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_each_exchange_of_a_file_is_told_once(tmp_path: Path) -> None:
 
     async def main() -> list[str]:
         told = []
-        changes = wait.file_changes(path, 0.01)
+        changes = wait.file_changes(path, look_s=0.01)
         for text in ("a", "ab"):
             waiting = asyncio.ensure_future(anext(changes))
             await asyncio.sleep(0.05)
@@ -72,6 +73,58 @@ def test_each_exchange_of_a_file_is_told_once(tmp_path: Path) -> None:
         return told
 
     assert asyncio.run(main()) == ["a", "ab"]
+
+
+def test_a_file_is_told_of_once_it_is_written_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 192.0.2.1\n")
+
+    async def main() -> str:
+        changes = wait.file_changes(path, look_s=0.1)
+        waiting = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0.02)
+        for length in range(0, 24, 8):  # a slow writer
+            path.write_text("nameserver 192.0.2.22222"[:length])
+            await asyncio.sleep(0.05)
+        path.write_text("nameserver 192.0.2.222\n")
+        await asyncio.wait_for(waiting, 2)
+        await changes.aclose()  # type: ignore[attr-defined]
+        return path.read_text()
+
+    assert asyncio.run(main()) == "nameserver 192.0.2.222\n"
+
+
+def test_any_of_several_files_is_told_of_whatever_it_is_a_link_to(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    one, two = tmp_path / "resolv.conf", tmp_path / "upstream"
+    one.symlink_to(folder / "stub-resolv.conf")
+
+    async def main() -> None:
+        changes = wait.file_changes(one, two, look_s=0.01)
+
+        async def told(change: Callable[[], object]) -> None:
+            waiting = asyncio.ensure_future(anext(changes))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            change()
+            await asyncio.wait_for(waiting, 2)
+
+        def appear() -> None:
+            folder.mkdir()
+            (folder / "stub-resolv.conf").write_text("nameserver 127.0.0.53\n")
+
+        def exchange() -> None:
+            (tmp_path / "new").symlink_to(two)
+            (tmp_path / "new").rename(one)
+
+        await told(appear)
+        await told(lambda: (folder / "stub-resolv.conf").write_text("nameserver 127.0.0.54\n"))
+        await told(lambda: two.write_text("nameserver 192.0.2.1\n"))
+        await told(exchange)
+        await told(one.unlink)
+        await changes.aclose()  # type: ignore[attr-defined]
+
+    asyncio.run(main())
 
 
 def test_the_links_are_looked_at_once_before_anything_changes() -> None:
