@@ -81,7 +81,6 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "dns/kernel.py": "tests/netns/bpf/worker",
     "dns/raw.py": "tests/netns/bpf/worker, tests/netns/dns/test_dns_bridge.py",
     "dns/view.py": "tests/netns/bpf/test_publisher.py",
-    "capture/guard.py": "tests/netns/test_watching.py",
     "situation.py": "tests/netns/test_daemon.py",
     "lab/agent.py": "every tests/netns/test_e2e_*.py",
 }

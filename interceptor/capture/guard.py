@@ -67,7 +67,7 @@ class Guard:
         found: dict[int, tuple[str, Drift]] = {}
         for number, part in enumerate(self.backend.parts):
             observed = part.backend.observe()
-            wanted = usual.get(number) or part.expected(plan)
+            wanted = usual[number] if number in usual else part.expected(plan)
             if observed != wanted:
                 found[number] = observed, drift.diff(observed, wanted)
         return found
