@@ -89,11 +89,11 @@ def call(argv: list[str] | None, lifeline: Lifeline | None = None) -> int:
     except Unsupported as error:
         print(f"error: {error}", file=sys.stderr)
         code = UNSUPPORTED
-    except (InterceptorError, PermissionError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = FAILED
     except BrokenPipeError:
         # `interceptor mesh list | head`: the reader has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
+    except (InterceptorError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = FAILED
     return code if isinstance(code, int) else DONE

@@ -22,7 +22,7 @@ import interceptor
 from interceptor.dns import frame
 from interceptor.dns.frame import Beat, Change, Kind, Row, Settings
 from interceptor.dns.nfqueue import BOUNDS_S, SAMPLE
-from interceptor.host import command
+from interceptor.host import command, endure, share
 from interceptor.host.command import Process
 from interceptor.mesh import record
 from interceptor.mesh.model import Host, Locale
@@ -176,7 +176,11 @@ class Plane:
         failures = 0
         while True:
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
-            why = await self._live()
+            try:
+                why = await self._live()
+            except endure.PASSING as error:
+                why = f"could not be started: {error}"
+                self._born = monotonic()
             failures = 0 if monotonic() - self._born > CALM_S else failures + 1
             await self._end(graceful=False)
             self._past, self._beat = _sum(self._past, self._beat), Beat()
@@ -211,6 +215,7 @@ class Plane:
             self._process = command.start(
                 self._wrap(argv), pass_fds=(theirs.fileno(),), env=_environment()
             )
+        share.rank(share.WORKER, self._process.pid)
         reader, self._writer = await asyncio.open_connection(sock=ours)
         return reader
 

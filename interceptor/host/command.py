@@ -1,8 +1,9 @@
 """Programs of the host: run to their end, or started as children. The only importer of subprocess.
 
 Every command is logged at debug before it runs, as a line that can be pasted
-into a shell. A command that is missing ends with code 127 and one that
-overruns its time limit with 124, as the shell and timeout(1) say it.
+into a shell. A command that is missing ends with code 127, one that cannot be started
+(no memory, no descriptors) with 126 and one that overruns its time limit with
+124, as the shell and timeout(1) say it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from interceptor.errors import CommandFailed
 log = logging.getLogger(__name__)
 
 NOT_FOUND = 127
+NOT_STARTED = 126
 TIMED_OUT = 124
 
 Stream = int | IO[bytes] | None
@@ -68,6 +70,8 @@ def run(
         completed = Completed(NOT_FOUND, "", str(error))
     except subprocess.TimeoutExpired:
         completed = Completed(TIMED_OUT, "", f"no end after {timeout_s:g} s")
+    except OSError as error:
+        completed = Completed(NOT_STARTED, "", str(error))
     if check and completed.code != 0:
         raise CommandFailed(tuple(argv), completed.code, completed.stderr)
     return completed
@@ -160,4 +164,9 @@ def start(
         )
     except OSError as error:
         raise CommandFailed(tuple(argv), NOT_FOUND, str(error)) from error
-    return Process(child, tuple(argv))
+    try:
+        return Process(child, tuple(argv))
+    except OSError as error:  # no descriptor left for its pidfd
+        child.kill()
+        child.wait()
+        raise CommandFailed(tuple(argv), NOT_STARTED, str(error)) from error

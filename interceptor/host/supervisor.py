@@ -21,7 +21,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
-from interceptor.host import notify
+from interceptor.host import notify, share
 from interceptor.host.lifeline import BEAT, CONFIRMED, EXTEND, RELEASE, Lifeline
 
 HANG_S = 3.0
@@ -202,6 +202,7 @@ def live() -> Lifeline:
     """Become the supervisor. Returns in each of its children, whose work it is to be the daemon;
     the supervisor itself leaves by SystemExit, or by the signal that ended the daemon."""
     supervisor = Supervisor()
+    share.rank(share.SUPERVISOR)
     while True:
         has_released = supervisor.is_lost()
         reader, writer = os.pipe()

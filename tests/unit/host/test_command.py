@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import select
+import sys
 
 import pytest
 
@@ -89,3 +90,36 @@ def test_descriptors_can_be_handed_over() -> None:
     os.close(reader)
     assert child.wait(10) == 0
     child.close()
+
+
+def test_without_descriptors_a_command_fails_and_no_child_is_left() -> None:
+    code = """
+import os, resource
+from interceptor.errors import CommandFailed
+from interceptor.host import command
+taken = []
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+def fill(left):
+    while True:
+        try:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            break
+    for _ in range(left):
+        os.close(taken.pop())
+for left in range(12):
+    fill(left)
+    done = command.run(["true"], check=False)
+    assert done.code in (0, command.NOT_STARTED, command.NOT_FOUND), done
+    try:
+        command.start(["true"]).stop()
+    except CommandFailed:
+        pass
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        continue
+    raise SystemExit("a child is left")
+print(done.code)
+"""
+    assert command.run([sys.executable, "-c", code]).stdout == "0\n"
