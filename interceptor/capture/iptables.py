@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from interceptor.capture import ipset, restore, xtables
 from interceptor.capture.journal import Journal
@@ -42,6 +43,7 @@ class Iptables:
         self._queue_only = queue_only
         self._plan: Plan | None = None
         self._sizes: tuple[Plan, Mapping[str, int]] | None = None
+        self._markers: dict[int, frozenset[tuple[str, str]]] = {}
 
     def render(self, plan: Plan) -> tuple[Step, ...]:
         """The steps for a host that has nothing of ours."""
@@ -103,6 +105,7 @@ class Iptables:
             if text:
                 self._remove(version, text)
             self._sweep(saved, version)
+        self._markers.clear()
         ipset.revert()
         self._plan = None
 
@@ -180,7 +183,10 @@ class Iptables:
         if self._variant == "nft":
             listed = command.run(["nft", "-j", "list", "chains"], check=False)
             bases = restore.parse_bases(listed.stdout, version) if listed else None
-        return restore.parse(done.stdout, bases)
+        saved = restore.parse(done.stdout, bases)
+        saved = replace(saved, once=self._markers.get(version, frozenset()))
+        self._markers[version] = saved.markers()
+        return saved
 
 
 def _misplaced(saved: restore.Saved) -> bool:

@@ -23,13 +23,21 @@ class Saved:
 
     ``bases`` are the built-in chains that really exist in the kernel, or None
     where that cannot be seen (legacy): iptables-nft-save shows them all.
+    ``once`` are the markers (table, name) that stood here before, some of which
+    a firewall may have flushed together with our rules.
     """
 
     tables: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     bases: frozenset[tuple[str, str]] | None = None
+    once: frozenset[tuple[str, str]] = frozenset()
 
     def ours(self, table: str) -> tuple[str, ...]:
         return tuple(name for name in self.tables.get(table, {}) if name.startswith(PREFIX))
+
+    def markers(self) -> frozenset[tuple[str, str]]:
+        """(table, name) of every marker, flushed or not."""
+        every = ((table, name) for table in self.tables for name in self.ours(table))
+        return self.once | {(table, name) for table, name in every if name.startswith(NEW)}
 
     def jumps(self, table: str) -> tuple[tuple[str, str], ...]:
         """(chain, arguments) of every rule outside of our chains that leads into them."""
@@ -102,7 +110,7 @@ def _markers(table: str, chains: Iterable[Chain], saved: Saved) -> list[str]:
     new = [f"{NEW}{hook}" for hook in sorted(hooks) if (table, hook) not in saved.bases]
     if table not in saved.tables:
         new.insert(0, f"{NEW}TABLE")
-    return new
+    return new + sorted({name for where, name in saved.once if where == table} - set(new))
 
 
 def remove(saved: Saved) -> str:
@@ -152,15 +160,15 @@ def sweep(saved: Saved, version: int) -> str:
     found: list[str] = []
     bases = saved.bases or frozenset()
     for table, chains in sorted(saved.tables.items() if saved.bases is not None else ()):
-        marked = {name.removeprefix(NEW) for name in chains if name.startswith(NEW)}
+        marked = {name.removeprefix(NEW) for where, name in saved.markers() if where == table}
         foreign = [name for name in chains if not name.startswith(PREFIX)]
         jumps = saved.jumps(table)
         busy = {name for name in foreign if set(chains[name]) - {r for c, r in jumps if c == name}}
-        hooks = sorted(marked - {"TABLE"} - busy)
-        gone = [*hooks, *(f"{NEW}{name}" for name in sorted(marked))]
+        here = {chain for where, chain in bases if where == table}
+        hooks = sorted((marked & here) - busy)
+        gone = [*hooks, *(f"{NEW}{name}" for name in sorted(marked) if f"{NEW}{name}" in chains)]
         found += [f"delete chain {family} {table} {name}" for name in gone]
-        others = {chain for t, chain in bases if t == table} - set(hooks)
-        if "TABLE" in marked and not others and set(foreign) <= set(BUILT_IN):
+        if "TABLE" in marked and not here - set(hooks) and set(foreign) <= set(BUILT_IN):
             found.append(f"delete table {family} {table}")
     return "".join(f"{line}\n" for line in found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -124,6 +125,20 @@ def test_markers_outlive_the_removal_so_that_a_sweep_can_be_made_up_for() -> Non
     assert "-X INTERCEPTOR_OUTPUT" in removal
     assert "NEW_TABLE" not in removal
     assert "-X INTERCEPTOR_NEW_TABLE" in restore.remove(restore.parse(text)), "legacy has no sweep"
+
+
+def test_markers_that_a_firewall_flushed_are_put_back_and_count_in_the_sweep(make: Any) -> None:
+    chains = xtables.render(make("tcp_only_ipv4"), 4)
+    before = restore.parse(restore.install(chains, restore.Saved(bases=frozenset())), frozenset())
+    assert before.markers() == {("nat", "INTERCEPTOR_NEW_TABLE"), ("nat", "INTERCEPTOR_NEW_OUTPUT")}
+    bases = frozenset({("nat", "OUTPUT")})
+    flushed = restore.parse("*nat\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n", bases)
+    assert "NEW_" not in restore.install(chains, flushed), "somebody else's, for all we know"
+    flushed = replace(flushed, once=before.markers())
+    assert restore.parse(restore.install(chains, flushed)).markers() == before.markers()
+    assert restore.sweep(flushed, 4) == "delete chain ip nat OUTPUT\ndelete table ip nat\n"
+    assert restore.sweep(replace(flushed, bases=frozenset()), 4) == "delete table ip nat\n"
+    assert restore.sweep(replace(flushed, once=frozenset()), 4) == ""
 
 
 def test_base_chains_are_read_from_nft() -> None:
