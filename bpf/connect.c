@@ -116,14 +116,14 @@ static INLINE struct fate decide(struct call *call, __u32 mark)
 
 	if (mark && mark == call->policy->mark)
 		return exempt;
-	if (is_sidecar(&call->owner, call->policy)) {
-		if (calls_itself(call))
-			return captured(call, WAY_INBOUND);
-		/* What `original` did not translate would come back to the sidecar for ever. */
-		if (is_alias(call))
-			return (struct fate){ TCP_REFUSED, WAY_OUTBOUND };
-		return exempt;
-	}
+	/*
+	 * Nobody calls an alias himself: a sidecar to whom `original` did not translate one would
+	 * come back to itself for ever, and anybody else would get where rules do not let him.
+	 */
+	if (is_alias(call))
+		return (struct fate){ TCP_REFUSED, WAY_OUTBOUND };
+	if (is_sidecar(&call->owner, call->policy))
+		return calls_itself(call) ? captured(call, WAY_INBOUND) : exempt;
 	if (is_dns(call))
 		way = WAY_DNS;
 	else if (is_outbound(call))

@@ -3,8 +3,7 @@
  * owner: remembers of UDP sockets whether their maker's group is exempt, because the DNS program
  * can ask a socket for its user but not for its group. Hook: socket() of processes of a cgroup.
  */
-#include "policy.h"
-#include "socket.h"
+#include "owner.h"
 
 #define TYPE_DATAGRAM 2
 
@@ -12,7 +11,7 @@ static INLINE __u32 standing(const struct policy *policy, __u16 generation, __u3
 {
 	__u32 flags = policy->flags;
 
-	if (flags & POLICY_SIDECAR && gid == policy->sidecar_gid)
+	if (flags & POLICY_SIDECAR && gid == policy->sidecar_gid && is_where_it_lives(policy))
 		return OWNER_EXCLUDED;
 	if (flags & POLICY_EXCLUDE_GIDS && has_number(generation, NUMBER_EXCLUDE_GID, gid))
 		return OWNER_EXCLUDED;

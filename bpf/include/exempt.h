@@ -42,6 +42,21 @@ static INLINE __u32 owner_of(struct __sk_buff *skb, __u32 flags)
 	return owner ? *owner : 0;
 }
 
+/* Whether the socket is of the sidecar's cgroup, or the policy does not ask. */
+static INLINE int is_where_it_lives(struct __sk_buff *skb, const struct policy *policy)
+{
+	__u64 wanted = policy->sidecar_cgroup;
+
+	if (!(policy->flags & POLICY_CONFINED))
+		return 1;
+#define IS_IT(level)                                                                 \
+	if (ancestor_cgroup(skb, level) == wanted)                                   \
+		return 1;
+	EIGHT(IS_IT, 0) EIGHT(IS_IT, 8)
+#undef IS_IT
+	return 0;
+}
+
 /* Rules 2 and 4. */
 static INLINE int owner_is_exempt(struct __sk_buff *skb, const struct policy *policy,
 				  __u16 generation)
@@ -51,7 +66,7 @@ static INLINE int owner_is_exempt(struct __sk_buff *skb, const struct policy *po
 	if (policy->mark && skb->mark == policy->mark)
 		return 1;
 	uid = socket_uid(skb);
-	if (flags & POLICY_SIDECAR && uid == policy->sidecar_uid)
+	if (flags & POLICY_SIDECAR && uid == policy->sidecar_uid && is_where_it_lives(skb, policy))
 		return 1;
 	owner = owner_of(skb, flags);
 	if (owner & OWNER_EXCLUDED ||

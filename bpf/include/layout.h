@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define LAYOUT 1
+#define LAYOUT 2
 
 /* What an LD_IMM64 names; the loader puts the map's file descriptor in its place. */
 #define MAP_STATE 1      /* array[STATE_SIZE] of u64; writers: daemon (beat), worker, programs none */
@@ -64,6 +64,7 @@
 #define POLICY_IPV4 0x8000       /* the families that are captured */
 #define POLICY_IPV6 0x10000
 #define POLICY_INTERFACES 0x20000 /* NUMBER_IN_INTERFACE_SPARED is not empty */
+#define POLICY_CONFINED 0x40000  /* rule 2: ... while they are in sidecar_cgroup or below it */
 
 #define CGROUPS 8
 
@@ -89,6 +90,7 @@ struct policy {
 	__u16 pad[3];
 	struct cgroup_ref exclude[CGROUPS];
 	struct cgroup_ref include[CGROUPS];
+	__u64 sidecar_cgroup; /* inode of the folder; whatever its level, which namespaces hide */
 };
 
 /* --- MAP_NUMBERS: sets of users, groups, ports (host byte order), interface indices */

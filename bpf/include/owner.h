@@ -21,11 +21,32 @@ static INLINE struct owner current_owner(void)
 	return (struct owner){ ids, ids >> 32 };
 }
 
-/* Rule 2. */
-static INLINE int is_sidecar(const struct owner *owner, const struct policy *policy)
+static INLINE int bears_its_id(const struct owner *owner, const struct policy *policy)
 {
 	return policy->flags & POLICY_SIDECAR &&
 	       (owner->uid == policy->sidecar_uid || owner->gid == policy->sidecar_gid);
+}
+
+/* Whether the caller is in the sidecar's cgroup, or the policy does not ask. */
+static INLINE int is_where_it_lives(const struct policy *policy)
+{
+	__u64 wanted = policy->sidecar_cgroup;
+
+	if (!(policy->flags & POLICY_CONFINED))
+		return 1;
+#define IS_IT(level) \
+	if (current_ancestor_cgroup(level) == wanted) \
+		return 1;
+	IS_IT(0) IS_IT(1) IS_IT(2) IS_IT(3) IS_IT(4) IS_IT(5) IS_IT(6) IS_IT(7)
+	IS_IT(8) IS_IT(9) IS_IT(10) IS_IT(11) IS_IT(12) IS_IT(13) IS_IT(14) IS_IT(15)
+#undef IS_IT
+	return 0;
+}
+
+/* Rule 2: by user or group alone somebody else would be exempt who runs as the same. */
+static INLINE int is_sidecar(const struct owner *owner, const struct policy *policy)
+{
+	return bears_its_id(owner, policy) && is_where_it_lives(policy);
 }
 
 /* Whether the caller's cgroup is one of these or below one. CGROUPS of them, written out. */

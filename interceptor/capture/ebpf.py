@@ -10,6 +10,7 @@ import logging
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from interceptor.capture import attachment, ebpfstep, ground, placement, policy
@@ -44,6 +45,7 @@ class Ebpf:
         self._maps: dict[Map, BpfMap] = {}
         self._generations: Generations | None = None
         self._digest: tuple[Plan, int] | None = None
+        self._home = 0  # the sidecar's cgroup, of which the digest in `_digest` is
 
     def render(self, plan: Plan) -> tuple[Step, ...]:
         """The steps for a host that has nothing of ours. Pure."""
@@ -62,9 +64,14 @@ class Ebpf:
 
     def _digest_of(self, plan: Plan) -> int:
         # It takes 50 ms for 10,000 networks, and is asked for at each look at the host.
-        if self._digest is None or self._digest[0] != plan:
-            self._digest = (plan, policy.digest(placement.build(plan)))
+        home = self._sites.home()
+        if self._digest is None or self._digest[0] != plan or self._home != home:
+            self._digest = (plan, policy.digest(self._policy_of(plan)))
+            self._home = home
         return self._digest[1]
+
+    def _policy_of(self, plan: Plan) -> policy.Policy:
+        return replace(placement.build(plan), sidecar_cgroup=self._sites.home())
 
     def observe(self) -> str:
         """Policy, links, filters, and pins of other layouts, one a line; empty without any."""
@@ -112,7 +119,7 @@ class Ebpf:
         generations = self._open()
         # Maps without a policy are new: programs that run already do so over others.
         anew = generations.digest == 0
-        generations.install(placement.build(plan), self._digest_of(plan))
+        generations.install(self._policy_of(plan), self._digest_of(plan))
         if anew:
             self._register(plan)
         wanted, filters = attachment.links(plan), attachment.filters(plan)

@@ -24,11 +24,21 @@ class Sites:
     """Where the back end lives: the folder of its pins, and the folders of two cgroups.
 
     Sockets below ``capture`` are captured; sidecar and DNS worker are in ``agent``.
+    ``confines``: who bears the sidecar's user or group elsewhere is not exempt.
     """
 
     bpf_dir: Path = Path("/sys/fs/bpf/interceptor")
     capture: Path = Path("/sys/fs/cgroup")
     agent: Path = Path("/sys/fs/cgroup/interceptor")
+    confines: bool = False
+
+    def home(self) -> int:
+        """The cgroup in which alone the sidecar's user and group are exempt: the inode of its
+        folder, which is made before a policy is. 0: there is none, or it does not matter."""
+        try:
+            return self.agent.stat().st_ino if self.confines else 0
+        except FileNotFoundError:
+            return 0
 
     def folder(self, point: Point) -> Path:
         """What a link of that point is attached to."""

@@ -36,6 +36,8 @@ def choose(config: Config, choice: Choice) -> Sites:
         config.capture.bpf_dir,
         cgroup.folder(config.capture.cgroup, mount),
         cgroup.folder(agent, mount),
+        # We put it there ourselves; where somebody else's Envoy is, nobody knows.
+        confines=config.sidecar.mode == "managed",
     )
 
 

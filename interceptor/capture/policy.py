@@ -45,7 +45,8 @@ class Policy:
     """What is in force at one time, without its generation.
 
     ``spared_devices`` have no filter (rule 1), ``bridges`` have one on their
-    ingress as well (rule 5 of containers).
+    ingress as well (rule 5 of containers). ``sidecar_cgroup`` is the inode of
+    the folder in which alone the sidecar's user and group are exempt; 0: anywhere.
     """
 
     flags: PolicyFlag = NO_FLAGS
@@ -59,6 +60,7 @@ class Policy:
     networks: frozenset[Element] = frozenset()
     spared_devices: tuple[str, ...] = ()
     bridges: tuple[str, ...] = ()
+    sidecar_cgroup: int = 0
 
 
 def encode(policy: Policy, digest: int = 0) -> bytes:
@@ -69,6 +71,8 @@ def encode(policy: Policy, digest: int = 0) -> bytes:
         flags |= PolicyFlag.BYPASS
     if steering.release:
         flags |= PolicyFlag.RELEASE
+    if policy.sidecar_cgroup:
+        flags |= PolicyFlag.CONFINED
     refs: list[int] = []
     for group in (policy.excluded, policy.included):
         padded = [(ref.id, ref.level, 0) for ref in group] + [(0, 0, 0)] * (CGROUPS - len(group))
@@ -78,6 +82,7 @@ def encode(policy: Policy, digest: int = 0) -> bytes:
         *(policy.sidecar_uid, policy.sidecar_gid),
         *(steering.outbound_port, steering.inbound_port, steering.dns_port),
         *(len(policy.excluded), len(policy.included), *refs),
+        policy.sidecar_cgroup,
     )
 
 

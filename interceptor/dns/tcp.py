@@ -24,6 +24,7 @@ MESSAGE_S = 10.0  # from a message's first byte to its last: nobody drips
 CONNECT_S = 10.0
 WRITE_S = 30.0  # a peer that does not read
 
+DNS_PORT = 53
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; the same number in netfilter_ipv6/ip6_tables.h
 _SOL_IP, _SOL_IPV6 = 0, 41
 
@@ -196,6 +197,10 @@ class Connection:
         meant = self._server.meant(host)
         if meant is None:
             return original_destination(client)
+        if port != DNS_PORT:
+            # Nobody is sent here so; somebody has made up the address to get past the sidecar,
+            # as us and with our mark.
+            raise ConnectionRefusedError(f"an alias of {meant}, but port {port} is not DNS")
         return (meant, port, 0, 0) if rest else (meant, port)
 
     async def _relay_back(self, reader: asyncio.StreamReader) -> None:

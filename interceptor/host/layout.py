@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from struct import Struct
 
-LAYOUT = 1
+LAYOUT = 2
 
 
 class Map(enum.IntEnum):
@@ -100,13 +100,15 @@ class PolicyFlag(enum.IntFlag):
     IPV4 = 0x8000
     IPV6 = 0x10000
     INTERFACES = 0x20000
+    CONFINED = 0x40000
 
 
 CGROUPS = 8
 CGROUP_REF = Struct("=QII")
-POLICY = Struct("=QQQIIIIHHHHH6x" + "QII" * 2 * CGROUPS)
+POLICY = Struct("=QQQIIIIHHHHH6x" + "QII" * 2 * CGROUPS + "Q")
 """netns cookie, lease, digest, flags, mark, sidecar uid, gid, outbound, inbound, DNS port,
-excluded and included cgroups, then (id, level, 0) of CGROUPS excluded and CGROUPS included."""
+excluded and included cgroups, then (id, level, 0) of CGROUPS excluded and CGROUPS included, then
+the id of the sidecar's cgroup."""
 
 
 class Number(enum.IntEnum):

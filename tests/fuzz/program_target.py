@@ -63,6 +63,8 @@ def run(data: bytes) -> None:
         return
     number = data[0] % len(PROGRAMS)
     kind = {0: TYPES[4], 1: TYPES[6]}.get(data[0] >> 6, TYPES[6 if data[1] >> 4 == 6 else 4])
+    if kind == TYPES[6] and len(data) < 42:
+        return  # the kernel runs nothing on a packet without its header
     frame = ETHERNET + kind + data[1:1400]
     one = kernel()
     ran = bpf.run_program(one.programs[number], frame)

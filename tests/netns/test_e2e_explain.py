@@ -8,6 +8,8 @@ from typing import cast
 
 import pytest
 
+from interceptor.capture.ground import AGENT
+from interceptor.lab import removal
 from interceptor.lab.agent import Agent
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
@@ -33,6 +35,7 @@ ALIASES = (ip_network("127.64.0.0/10"), ip_network("fdc8:3d1f:62a7:1::/64"))
 # Opens a connection as a user, and prints what the kernel's socket table says of it.
 CONNECT = """
 import os, socket, subprocess, sys
+if sys.argv[4]: open(sys.argv[4], "w").write("0")
 os.setgid(int(sys.argv[3])); os.setuid(int(sys.argv[3]))
 try:
     with socket.create_connection((sys.argv[1], int(sys.argv[2])), 0.4) as one:
@@ -48,7 +51,7 @@ def explain(agent: Agent, target: str, *words: str) -> dict[str, object]:
     return cast("dict[str, object]", json.loads(done.stdout))
 
 
-def is_redirected(agent: Agent, target: str, uid: int) -> bool:
+def is_redirected(agent: Agent, target: str, uid: int, procs: str = "") -> bool:
     """By the kernel's own books: whether the connection's replies come from port 15001 (NAT),
     or its peer is another one than the program called (a loopback alias)."""
     host, _, port = target.rpartition(":")
@@ -56,7 +59,9 @@ def is_redirected(agent: Agent, target: str, uid: int) -> bool:
     lab = agent.lab
     family = "ipv6" if ":" in address else "ipv4"
     lab.run(agent.host, ["conntrack", "-F"], check=False)
-    table = lab.run(agent.host, ["/usr/bin/python3", "-c", CONNECT, address, port, str(uid)]).stdout
+    table = lab.run(
+        agent.host, ["/usr/bin/python3", "-c", CONNECT, address, port, str(uid), procs]
+    ).stdout
     peer = table.split()[4].rpartition(":")[0].strip("[]") if table else address
     if any(ip_address(peer) in network for network in ALIASES):
         return True
@@ -75,7 +80,11 @@ def test_explain_agrees_with_the_kernels_books(member: Agent, target: str, verdi
 def test_the_sidecars_own_traffic_passes(member: Agent, target: str) -> None:
     told = explain(member, target, "--uid", "1337", "--gid", "1337")
     assert (told["verdict"], told["rule"]) == ("pass", 2)
-    assert not is_redirected(member, target, 1337)
+    group = removal.cgroup(member.lab.token, member.host) / AGENT
+    is_confined = group.is_dir()  # with ebpf it is the sidecar's in its cgroup, and only there
+    procs = str(group / "cgroup.procs") if is_confined else ""
+    assert not is_redirected(member, target, 1337, procs)
+    assert is_redirected(member, target, 1337) == is_confined
 
 
 def test_explain_by_name_tells_host_and_endpoints(member: Agent) -> None:

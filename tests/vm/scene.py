@@ -73,7 +73,7 @@ def policy() -> bytes:
     flags = PolicyFlag.DNS | PolicyFlag.DNS_ALL | PolicyFlag.OUTBOUND
     flags |= PolicyFlag.IPV4 | PolicyFlag.IPV6
     ports = (SIDECAR_PORT, SIDECAR_PORT + 5, SIDECAR_PORT + 52)
-    nobody = (0,) * (2 + 3 * 2 * layout.CGROUPS)
+    nobody = (0,) * (2 + 3 * 2 * layout.CGROUPS + 1)
     return layout.POLICY.pack(0, 0, 0, flags, 0, 0, 0, *ports, *nobody)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from interceptor.capture.ground import AGENT
 from interceptor.lab.removal import NETNS_ETC, wait_until
 from tests.contract.conformance import message, question
 from tests.contract.conformance.case import Case, Group
@@ -120,6 +121,25 @@ def exempt(owner: Owner) -> Callable[[Stage], None]:
     return run
 
 
+def sidecar(stage: Stage, uid: int = SIDECAR_ID, gid: int = SIDECAR_ID) -> Owner:
+    """A process as the sidecar's: of its user or group, and where the back end looks there, too,
+    in its cgroup."""
+    return Owner(uid, gid, AGENT if stage.backend == "ebpf" else "")
+
+
+def exempt_sidecar(uid: int, gid: int) -> Callable[[Stage], None]:
+    """The same of the sidecar; with ebpf nobody else who is that user or group is exempt."""
+
+    def run(stage: Stage) -> None:
+        exempt(sidecar(stage, uid, gid))(stage)
+        if stage.backend == "ebpf":
+            elsewhere = Owner(uid, gid)
+            is_answered(stage, True, SERVERS, elsewhere)
+            goes(stage, "sidecar", POD, owner=elsewhere)
+
+    return run
+
+
 def _over_tcp(server: str) -> list[str]:
     (reply,) = question.ask_tcp(server, (message.query(ONE),))
     return message.parse(reply).addresses
@@ -224,7 +244,7 @@ def oneself(stage: Stage) -> None:
 
 def passthrough(stage: Stage) -> None:
     """Sent to inbound again it would go round for ever."""
-    owner = Owner(SIDECAR_ID, SIDECAR_ID)
+    owner = sidecar(stage)
     for address, source in zip(VM, PASSTHROUGH, strict=True):
         seen = stage.dial(address, 3306, owner, Dial(source=source))
         assert (seen.way, seen.caller[0]) == ("direct", source), seen
@@ -249,8 +269,8 @@ MAIN = {
     "the VM's own addresses": own_address,
     "excluded user: DNS and TCP": exempt(Owner(EXCLUDED_UID, 100)),
     "excluded group: DNS and TCP": exempt(Owner(100, EXCLUDED_GID)),
-    "the sidecar's user: DNS and TCP": exempt(Owner(SIDECAR_ID, 100)),
-    "the sidecar's group: DNS and TCP": exempt(Owner(100, SIDECAR_ID)),
+    "the sidecar's user: DNS and TCP": exempt_sidecar(SIDECAR_ID, 100),
+    "the sidecar's group: DNS and TCP": exempt_sidecar(100, SIDECAR_ID),
     "the agent's mark: DNS and TCP": marked,
     "inbound ports, and others": inbound,
     "inbound ports from the VM itself": local_inbound,

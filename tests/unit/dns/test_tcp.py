@@ -6,6 +6,7 @@ import asyncio
 import random
 import socket
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
@@ -316,3 +317,26 @@ def test_a_taken_port_is_said(answers: Answers) -> None:
 
     with pytest.raises(OSError, match="in use"):
         asyncio.run(listen_twice())
+
+
+def test_an_alias_that_was_made_up_leads_to_no_other_port(answers: Answers, query: Query) -> None:
+    """The relay is root's and bears our mark: it would pass by the sidecar and every rule."""
+
+    async def everything() -> Counter[str]:
+        server = Server(
+            Responder(answers, random.random, TCP_LIMIT, is_udp=False), 0, lambda _: "127.0.0.1"
+        )
+        port = free_port()
+        await server.listen(port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(framed(query("many.bookinfo")) + framed(query("www.elsewhere.test")))
+        await message_from(reader)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        await server.close()
+        return server.counts
+
+    counts = asyncio.run(everything())
+    assert counts["tcp-ConnectionRefusedError"] == 1
+    assert counts["tcp-relayed"] == 0

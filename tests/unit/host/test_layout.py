@@ -68,6 +68,7 @@ STRUCTS: dict[str, tuple[Struct, list[str]]] = {
                 for number in range(CGROUPS)
                 for field in ("id", "level", "pad")
             ),
+            "sidecar_cgroup",
         ],
     ),
     "cgroup_ref": (layout.CGROUP_REF, ["id", "level", "pad"]),

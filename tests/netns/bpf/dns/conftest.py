@@ -61,7 +61,7 @@ class DnsProgram:
         """``fields``: lease_ns, mark, sidecar_uid, sidecar_gid."""
         head = (0, fields.get("lease_ns", 0), 0, int(flags), fields.get("mark", 0xABC))
         owners = (fields.get("sidecar_uid", 0xFFFFFFFF), fields.get("sidecar_gid", 0xFFFFFFFF))
-        value = POLICY.pack(*head, *owners, 0, 0, 0, 0, 0, *([0] * 48))
+        value = POLICY.pack(*head, *owners, 0, 0, 0, 0, 0, *([0] * 49))
         self.kernel.maps[Map.POLICY].update(struct.pack("=I", 0), value)
 
     def set_state(self, place: State, value: int) -> None:

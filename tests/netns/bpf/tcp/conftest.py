@@ -95,7 +95,8 @@ class Steered:
     def policy(self, flags: PolicyFlag = EVERYWHERE, **changed: Any) -> None:
         """Write the policy: the stand-in's ports, whatever flags; cgroups as (id, level)."""
         fields = {"cookie": self.cookie, "lease_ns": 0, "digest": 0, "mark": MARK}
-        fields |= {"uid": SIDECAR, "gid": SIDECAR, "excluded": (), "included": ()} | changed
+        fields |= {"uid": SIDECAR, "gid": SIDECAR, "excluded": (), "included": ()}
+        fields |= {"sidecar_cgroup": 0} | changed
         groups: list[int] = []
         for kind in ("excluded", "included"):
             refs = [(*ref, 0) for ref in fields[kind]] + [(0, 0, 0)] * (8 - len(fields[kind]))
@@ -104,6 +105,7 @@ class Steered:
             *(fields["cookie"], fields["lease_ns"], 0, flags, fields["mark"]),
             *(fields["uid"], fields["gid"], OUTBOUND, INBOUND, DNS),
             *(len(fields["excluded"]), len(fields["included"]), *groups),
+            fields["sidecar_cgroup"],
         )
         self.kernel.maps[Map.POLICY].update(struct.pack("=I", 0), raw)
 

@@ -75,6 +75,13 @@ class TestRules:
         assert fate(destination, gid=1337) == "refused"
         assert on.counted() == {"exempt": 1}
 
+    def test_its_user_and_group_are_nobody_special_elsewhere(self, fate, on, destination) -> None:
+        on.policy(ON | PolicyFlag.CONFINED, sidecar_cgroup=on.agent.stat().st_ino)
+        assert fate(destination, uid=1337) == "15001"
+        assert fate(destination, gid=1337) == "15001"
+        assert fate(destination, uid=1337, gid=1337, cgroup="agent") == "refused"
+        assert fate(destination, uid=1000, cgroup="agent") == "15001"
+
     def test_another_user_is_captured(self, fate, destination) -> None:
         assert fate(destination, uid=1000, gid=1000) == "15001"
 
@@ -245,11 +252,15 @@ def test_the_sidecars_call_of_this_host_knows_its_destination(on, client) -> Non
     assert told["peer"][0] == "10.0.0.2"
 
 
-def test_the_sidecar_cannot_dial_an_alias(on, client) -> None:
-    """Else one that was not translated would come back to it without end."""
-    on.run(client, "10.96.0.7", 80)
+@pytest.mark.parametrize("uid", [1337, 1000, 0])
+@pytest.mark.parametrize("way", ["127.96.0.7", "127.160.0.7", "127.224.0.7"])
+def test_nobody_can_dial_an_alias(on, client, way: str, uid: int) -> None:
+    """A sidecar to whom it was not translated would call itself without end; others would be
+    taken to the sidecar's inbound side, or to the agent's DNS relay and any port behind it."""
+    assert on.run(client, "10.96.0.7", 80)["ip"][:2] == ["10.96.0.7", 80]
     with pytest.raises(ConnectionRefusedError):
-        on.run(client, "127.96.0.7", 80, uid=1337)
+        on.run(client, way, 80, uid=uid)
+    assert on.run(client, "10.96.0.7", 80)["ip"][:2] == ["10.96.0.7", 80]
 
 
 def test_a_daemon_without_a_policy_captures_nothing(on, client) -> None:

@@ -47,6 +47,13 @@ def test_udp_sockets_remember_their_makers_group(owned, family) -> None:
     assert owned(4000, family=family) == 0
 
 
+def test_the_sidecars_group_elsewhere_is_not_remembered(owned, steered) -> None:
+    home = steered.agent.stat().st_ino
+    steered.policy(PolicyFlag.SIDECAR | PolicyFlag.CONFINED, sidecar_cgroup=home)
+    assert owned(1337) == 0
+    assert owned(1337, cgroup="agent") == Owner.EXCLUDED
+
+
 def test_tcp_sockets_do_not(owned) -> None:
     assert owned(1337, socket.SOCK_STREAM) == 0
 

@@ -120,7 +120,7 @@ class World:
             self._undo.callback(each.close)
         flags = PolicyFlag.DNS | PolicyFlag.DNS_ALL | PolicyFlag.IPV4 | PolicyFlag.IPV6
         self.maps[Map.POLICY].update(
-            struct.pack("=I", 0), POLICY.pack(0, 0, 0, int(flags), MARK, *([0] * 55))
+            struct.pack("=I", 0), POLICY.pack(0, 0, 0, int(flags), MARK, *([0] * 56))
         )
         for device, name in (("eth0", "dns_egress"), ("lo", "dns_lo")):
             self.attach(compiled, device, name)

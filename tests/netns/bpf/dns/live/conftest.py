@@ -138,7 +138,7 @@ class World:
         value = POLICY.pack(
             *(0, more.get("lease_ns", 0), 0, int(flags), MARK),
             *(more.get("sidecar_uid", 2**32 - 1), more.get("sidecar_gid", 2**32 - 1), 0, 0, 0),
-            *(len(refs[0]), len(refs[1]), *numbers),
+            *(len(refs[0]), len(refs[1]), *numbers, more.get("sidecar_cgroup", 0)),
         )
         self.kernel.maps[Map.POLICY].update(struct.pack("=I", 0), value)
 

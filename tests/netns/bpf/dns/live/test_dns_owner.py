@@ -42,6 +42,18 @@ def test_owners_by_user(world: World) -> None:
     assert asked == {0: PASSED, 65001: PASSED, 65002: ANSWERED, 65003: PASSED}
 
 
+def test_the_sidecars_user_is_nobody_special_outside_of_its_cgroup(
+    world: World, cgroup: str
+) -> None:
+    flags = ALL | PolicyFlag.SIDECAR | PolicyFlag.CONFINED
+    home = os.stat(cgroup).st_ino
+    world.set_policy(flags, sidecar_uid=0, sidecar_cgroup=home)
+    assert world.ask(world.vm, SERVER4, "v4.bookinfo", cgroup=cgroup) == PASSED
+    assert world.ask(world.vm, SERVER4, "v4.bookinfo") == ANSWERED
+    world.set_policy(flags, sidecar_uid=65003, sidecar_cgroup=home)
+    assert world.ask(world.vm, SERVER4, "v4.bookinfo", cgroup=cgroup) == ANSWERED
+
+
 def test_owners_by_group_and_cgroup(world: World, cgroup: str) -> None:
     kernel = world.kernel
     kernel.maps[Map.NUMBERS].update(NUMBER_KEY.pack(Number.EXCLUDE_GID, 0, 65001), b"\1")
