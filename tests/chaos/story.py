@@ -1,0 +1,103 @@
+"""What a run of the chaos suite has to say for itself: figures, and how to see it again. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from tests.chaos import schedule
+from tests.chaos.record import What
+from tests.chaos.torment import Outcome
+from tests.chaos.world import OUTSIDE, TWIN, VM
+
+LOOKUPS = (What.OTHER_UDP, What.OTHER_TCP, What.MESH_UDP, What.MESH_TCP)
+SHOWN = 25
+LOG_LINES = 60
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
+
+
+def _row(title: str, text: object) -> str:
+    return f"  {title + ':':<44}{text}"
+
+
+def _sum(counts: Counter[str], names: Iterable[What]) -> int:
+    return sum(counts[name.value] for name in names)
+
+
+def lost_by_us(outcome: Outcome) -> Counter[str]:
+    """Single queries that would not have been lost without us, by their cause."""
+    found: Counter[str] = Counter()
+    for key, count in outcome.tallies[VM].lost.items():
+        if ", LOSE:" not in key and not key.endswith(", LOSE"):
+            found[key] += count
+    return found
+
+
+def tell(outcome: Outcome) -> str:
+    """One back end's figures."""
+    vm, twin, outside = (outcome.tallies[host] for host in (VM, TWIN, OUTSIDE))
+    connections = [what for what in What if what not in (*LOOKUPS, What.STALL)]
+    by_us = lost_by_us(outcome)
+    whole = Counter({key: n for key, n in vm.lost.items() if "whole" in key})
+    with_twin = Counter({key: n for key, n in twin.lost.items() if "whole" not in key})
+    without_us = sum(vm.lost.values()) - sum(by_us.values()) - sum(whole.values())
+    lines = [
+        f"{outcome.backend}, seed {outcome.seed}: {len(outcome.done)} faults in "
+        f"{outcome.seconds:.0f} s",
+        _row("faults", _counted(outcome.faults)),
+        _row("had no victim", outcome.left_out),
+        _row("lookups", f"{_sum(vm.made, LOOKUPS)} ({_sum(vm.queries, LOOKUPS)} queries)"),
+        _row("connections", _sum(vm.made, connections) + _sum(outside.made, connections)),
+        _row("wrong answers, captured that may not be", sum(map(len, _wrongs(outcome)))),
+        _row("lookups lost by our doing", sum("no query" in each for each in vm.broken)),
+        _row("whole lookups lost, as without us", f"{_total(whole)} (twin: {_wholes(twin.lost)})"),
+        _row("queries lost, as without us", f"{without_us} (twin: {_total(with_twin)})"),
+        _row("queries lost in a dying worker's queue", _counted(by_us)),
+        _row("longest gap, names of others", f"{vm.gap_s:.2f} s (twin: {twin.gap_s:.2f} s)"),
+        _row("host identical after clean", f"{outcome.cleans} times"),
+        _row(
+            "the load did not get the processor",
+            f"{outcome.stalls} times, at most {outcome.worst_stall_s:.2f} s",
+        ),
+    ]
+    lines += [_row(key, value) for key, value in outcome.life.items() if key != "log"]
+    for tally in (vm, outside):
+        for key, count in sorted(tally.allowed.items()):
+            lines.append(_row(f"allowed: {key}", f"{count}, last {tally.slowest_s[key]:.2f} s on"))
+    return "\n".join(lines)
+
+
+def _total(counts: Counter[str]) -> int:
+    return sum(counts.values())
+
+
+def _wholes(counts: Counter[str]) -> int:
+    return sum(count for key, count in counts.items() if "whole" in key)
+
+
+def _wrongs(outcome: Outcome) -> list[list[str]]:
+    return [tally.wrong for tally in outcome.tallies.values()]
+
+
+def complain(outcome: Outcome) -> str:
+    """What went wrong, the schedule up to there, and how to replay it."""
+    broken = outcome.broken()
+    log = outcome.life.get("log", "").splitlines()[-LOG_LINES:]
+    return "\n".join(
+        [
+            f"{outcome.backend}, seed {outcome.seed}:",
+            *broken[:SHOWN],
+            *([f"... and {len(broken) - SHOWN} more"] if len(broken) > SHOWN else []),
+            "to replay it: put these lines into a file and set INTERCEPTOR_CHAOS_SCHEDULE to it,",
+            f"INTERCEPTOR_CHAOS_BACKEND={outcome.backend} and "
+            f"INTERCEPTOR_CHAOS_SEED={outcome.seed}",
+            schedule.encode(outcome.done),
+            "what each fault allowed:",
+            outcome.story,
+            "the agent's last words:",
+            *log,
+        ]
+    )
