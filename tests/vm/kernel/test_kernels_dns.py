@@ -10,10 +10,10 @@ from scapy.layers.dns import DNS
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 
-from tests.vm import question
-from tests.vm.machine import Report
-from tests.vm.question import ELSEWHERE, NAMES, SHOP, TTL_S
-from tests.vm.scene import DNS_PROGRAMS, SERVERS
+from tests.vm.kernel import question
+from tests.vm.kernel.machine import Report
+from tests.vm.kernel.question import ELSEWHERE, NAMES, SHOP, TTL_S
+from tests.vm.kernel.scene import DNS_PROGRAMS, SERVERS
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(180)]
 

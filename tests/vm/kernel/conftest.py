@@ -6,8 +6,8 @@ import pytest
 
 from interceptor.host import bytecode
 from interceptor.host.bytecode import Bytecode
-from tests.vm import machine, scene
-from tests.vm.machine import Guest, Kernel, Report
+from tests.vm.kernel import machine, scene
+from tests.vm.kernel.machine import Guest, Kernel, Report
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from interceptor.host import command
-from tests.vm.order import Orders, padded
+from tests.vm.kernel.order import Orders, padded
 
 HERE = Path(__file__).parent
 BOOT_LIMIT_S = 120  # of one kernel: 5 s on an idle machine

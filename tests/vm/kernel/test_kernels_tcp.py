@@ -9,8 +9,8 @@ import pytest
 
 from interceptor.host import layout
 from interceptor.host.layout import Way
-from tests.vm.machine import Report
-from tests.vm.scene import LOOKUPS, SUITES, VIP_PORT, VIPS
+from tests.vm.kernel.machine import Report
+from tests.vm.kernel.scene import LOOKUPS, SUITES, VIP_PORT, VIPS
 
 SINCE = (5, 15)  # `listen`: see test_kernels.py
 

@@ -6,7 +6,7 @@ import socket
 import struct
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
-from tests.vm.order import FAMILIES, padded
+from tests.vm.kernel.order import FAMILIES, padded
 
 NEWLINK, NEWADDR, NEWROUTE, NEWQDISC, NEWTFILTER = 16, 20, 24, 36, 44
 REQUEST, ACK, EXCL, CREATE = 0x1, 0x4, 0x200, 0x400

@@ -7,8 +7,8 @@ import errno
 import pytest
 
 from interceptor.host.compiler import PROGRAMS
-from tests.vm.machine import Report
-from tests.vm.scene import SUITES
+from tests.vm.kernel.machine import Report
+from tests.vm.kernel.scene import SUITES
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(180)]
 

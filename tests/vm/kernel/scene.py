@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_net
 from interceptor.host import layout
 from interceptor.host.bytecode import Bytecode
 from interceptor.host.layout import Map, Network, PolicyFlag, State
-from tests.vm import question, rtnetlink
-from tests.vm.order import Orders
+from tests.vm.kernel import question, rtnetlink
+from tests.vm.kernel.order import Orders
 
 SUITES = {"bullseye": (5, 10), "bookworm": (6, 1), "trixie": (6, 12), "newest": (6, 18)}
 """The kernels that are tried, and which version each is; the newest: at least."""

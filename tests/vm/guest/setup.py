@@ -1,0 +1,147 @@
+"""From the bare image to the snapshot that every test starts from: packages in, daemon warm.
+
+`open_saved` gives what is in the cache, or makes it. What was seen on the way is kept beside
+it, for tests to look at: an installation happens once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from interceptor.host import command
+from tests.vm.guest import bench, peer
+from tests.vm.guest.machine import Machine, Parts
+from tests.vm.guest.qemu import BENCH_DISK, Image
+
+HERE = Path(__file__).parent
+BUILD_LIMIT_S = 900
+INSTALL_LIMIT_S = 300
+
+BEFORE, AFTER = "/var/lib/bench/before", "/var/lib/bench/after"
+"""All that capture may touch, as text: before the installation, and whenever it is asked for."""
+
+LOOK = """\
+#!/bin/sh
+# Everything of the host that the agent may change, counters and handles left out.
+ip rule; ip -6 rule
+ip route show table all | grep -v '^default via 10.0.2'; ip -6 route show table all
+ip -o link | sed 's/ qlen.*//'; tc qdisc; tc filter show dev up0 egress; tc filter show dev lo egress
+nft list ruleset
+for each in iptables-nft ip6tables-nft iptables-legacy ip6tables-legacy; do
+\t$each-save 2>/dev/null | grep -v '^#' | sed 's/\\[[0-9:]*\\]$//'
+done
+ipset list; bpftool -j link show; find /sys/fs/bpf -mindepth 1
+find /sys/fs/cgroup -maxdepth 1 -name '*interceptor*'
+cat /etc/resolv.conf /etc/hosts
+"""
+
+MODULES = "lsmod | tail -n +2 | cut -d' ' -f1 | sort"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was seen during set-up. Times in seconds of this host's clock."""
+
+    boot_s: float
+    install_s: float
+    modules_before: list[str]
+    modules_after: list[str]
+    install_said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A machine with the agent running, to be started as often as one likes."""
+
+    parts: Parts
+    disk: Path
+    record: Record
+
+    def open(self) -> Machine:
+        return Machine(self.parts, self.disk)
+
+    @classmethod
+    def read(cls, parts: Parts, folder: Path) -> Self:
+        record = Record(**json.loads((folder / "record").read_text()))
+        return cls(parts, folder / "disk.qcow2", record)
+
+
+def script(name: str, *words: str) -> Path:
+    """The path that one of the scripts ends its output with."""
+    done = command.run([name, *words], timeout_s=BUILD_LIMIT_S)
+    return Path(done.stdout.splitlines()[-1])
+
+
+def open_saved() -> Saved:
+    """From the cache, or made, which takes two to five minutes."""
+    tree = script(str(bench.ROOT / "scripts" / "vm"), "root")
+    image = Image(script(str(HERE / "image"), str(tree)))
+    key = bench.key(sorted((*HERE.glob("[mpqs]*.py"), image.folder / "initrd.img")))
+    folder = image.folder / f"saved-{key}"
+    parts = Parts(image, folder / "bench.raw", tree.parent / "ssh")
+    with (image.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "record").exists():
+            for old in image.folder.glob("saved-*"):
+                shutil.rmtree(old)
+            folder.mkdir()
+            with tempfile.TemporaryDirectory(dir=image.folder) as work:
+                bench.build(parts.bench, Path(work))
+            record = make(parts, folder / "disk.qcow2")
+            (folder / "record").write_text(json.dumps(asdict(record), indent=1))
+    return Saved.read(parts, folder)
+
+
+def make(parts: Parts, disk: Path) -> Record:
+    """Boot, install, warm up, save."""
+    started = time.monotonic()
+    machine = Machine(parts)
+    try:
+        boot_s = time.monotonic() - started
+        machine.run(f"mkdir -p {bench.MOUNT} && mount -o ro {BENCH_DISK} {bench.MOUNT}")
+        machine.run(f"echo '{BENCH_DISK} {bench.MOUNT} ext4 ro 0 0' >>/etc/fstab")
+        place_peer(machine)
+        before = machine.read(MODULES).split()
+        machine.run("host-look >" + BEFORE)
+        started = time.monotonic()
+        said = machine.read(
+            f"apt-get install -y {bench.MOUNT}/packages/now/*.deb 2>&1", timeout_s=INSTALL_LIMIT_S
+        )
+        install_s = time.monotonic() - started
+        after = machine.read(MODULES).split()
+        warm_up(machine)
+        machine.save()
+        shutil.copy(machine.disk, disk)
+        return Record(boot_s, install_s, before, after, said)
+    finally:
+        machine.close()
+
+
+def place_peer(machine: Machine) -> None:
+    """The network that the guest finds, and a resolv.conf that nobody writes to."""
+    for path, text in peer.FILES.items():
+        machine.write(path, text)
+    machine.write("/usr/local/bin/host-look", LOOK)
+    machine.run(
+        "chmod 755 /usr/local/bin/host-look /usr/local/sbin/peer-up; mkdir -p /var/lib/bench"
+    )
+    machine.run(
+        "systemctl disable --now systemd-resolved; rm -f /etc/resolv.conf\n"
+        f"echo nameserver {peer.PEER} >/etc/resolv.conf\n"
+        f"systemctl daemon-reload; systemctl enable --now {' '.join(peer.UNITS)}"
+    )
+    machine.wait_until(f"getent ahostsv4 {peer.OTHER_NAME}")
+
+
+def warm_up(machine: Machine) -> None:
+    """Until names are answered and calls get through the sidecar."""
+    machine.wait_until("curl -sf 127.0.0.1:15020/healthz/ready")
+    machine.wait_until(f"getent ahostsv4 {peer.MESH_NAME} | grep -q {peer.VIP}")
+    machine.wait_until(f"curl -sf --max-time 10 http://{peer.MESH_NAME}:{peer.WEB_PORT}/")
