@@ -25,7 +25,7 @@ from interceptor.capture.plan import Facts, Place, Plan
 from interceptor.config import Config
 from interceptor.dns.frame import Settings as WorkerSettings
 from interceptor.errors import InterceptorError, Unsupported
-from interceptor.host import lock, probe, resolver
+from interceptor.host import fuse, lock, probe, resolver
 from interceptor.mesh.answer import Answers
 from interceptor.mesh.model import Locale
 from interceptor.mesh.table import MeshTable
@@ -287,6 +287,7 @@ def _sweep(run_dir: Path) -> list[Path]:
         if path.exists():
             path.unlink()
             removed.append(path)
+    fuse.put_out(run_dir)
     for folder in (places_of.admin.parent, places_of.folder, run_dir):
         try:
             folder.rmdir()

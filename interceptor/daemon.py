@@ -11,6 +11,7 @@ import asyncio
 import gc
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterable
+from functools import partial
 from time import monotonic
 
 import structlog
@@ -25,7 +26,8 @@ from interceptor.debug import control, http
 from interceptor.debug.log import open_log
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
-from interceptor.host import confirmation, lock, memory, systemd, wait
+from interceptor.host import confirmation, fuse, lock, memory, share, systemd, wait
+from interceptor.host.endure import endure
 from interceptor.host.lifeline import CONFIRMED, Lifeline
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
@@ -136,14 +138,14 @@ class Daemon:
     async def _serve(self, source: asyncio.Task[None], confirm_s: float | None) -> None:
         """Follow everything until told to stop."""
         watched: list[Coroutine[object, object, object]] = [
-            self.guard.follow(),
-            self.situation.follow_resolver(self._retell),
-            self.situation.follow_links(),
+            endure("watching the rules", self.guard.follow),
+            endure("following resolv.conf", self._follow_resolver),
+            endure("following the links", self.situation.follow_links),
         ]
         if self.tenure is not None:
-            watched.append(self.tenure.keep())
+            watched.append(endure("the lease", self.tenure.keep))
         if self.situation.bypasses and self.config.sidecar.mode == "external":
-            watched.append(self.situation.follow_external())
+            watched.append(endure("watching for Envoy", self.situation.follow_external))
         if confirm_s is not None and not self.lifeline.is_confirmed:
             watched.append(self._await_confirmation(confirm_s))
         watchers = [source, *map(asyncio.create_task, watched)]
@@ -225,7 +227,7 @@ class Daemon:
         if is_large := len(event.difference.upserted) > LARGE:
             await asyncio.to_thread(memory.trim)
         if moved:
-            await self.situation.exchange()
+            await endure("the mesh's addresses", self.situation.exchange)
         if self.plane is not None:
             await (self.plane.load() if is_large else self.plane.send(event.difference))
 
@@ -236,9 +238,14 @@ class Daemon:
 
     def _on_sidecar(self, state: State) -> None:
         log.info("sidecar", state=state.value)
-        if self.situation.bypasses and self.guard.plan is not None:
-            bypass = self.situation.bypass(state is not State.LIVE)
-            asyncio.get_running_loop().create_task(bypass)
+        if self.guard.plan is None:
+            return
+        if (is_away := self.situation.needs_bypass(state)) is not None:
+            work = endure("the bypass", partial(self.situation.bypass, is_away))
+            asyncio.get_running_loop().create_task(work)
+
+    async def _follow_resolver(self) -> None:
+        await self.situation.follow_resolver(self._retell)
 
     async def _retell(self) -> None:
         """Names are searched for in other domains."""
@@ -253,8 +260,7 @@ class Daemon:
             self.stopping.set()
         else:
             self.lifeline.tell(CONFIRMED)  # a daemon that is started again must not ask anew
-
-    # --- views
+            fuse.put_out(self.config.agent.run_dir)
 
     def _view(self) -> tuple[Locale, Iterable[Host]]:
         return self.situation.locale, self.table.hosts.values()
@@ -284,6 +290,9 @@ def run(config: Config, confirm_s: float | None = None, lifeline: Lifeline | Non
     """Run until SIGTERM or SIGINT. Returns the exit code; raises before anything is installed."""
     open_log(config.log.level, config.log.format)
     lifeline = lifeline or Lifeline()
+    share.raise_files()
+    if lifeline.who != "systemd":  # whose unit says it
+        share.rank(share.DAEMON)
     with lock.Lock(config.agent.run_dir / lock.NAME):
         if lifeline.releases:
             return loss.release(config)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from interceptor.cli import duration, option
 from interceptor.config import Config
-from interceptor.host import supervisor
+from interceptor.config.text import show
+from interceptor.host import fuse, supervisor
 from interceptor.host.lifeline import Lifeline
 
 
@@ -34,4 +37,9 @@ def run(lifeline: Lifeline, config: Config, confirm_s: float | None, alone: bool
     # gRPC and the rest of the daemon cost the other commands nothing.
     from interceptor import daemon
 
+    if confirm_s is not None and not (lifeline.is_confirmed or lifeline.releases):
+        # The supervisor, where there is one: with it the daemon ends.
+        watched = os.getppid() if lifeline.who == "supervisor" else os.getpid()
+        limit_s = confirm_s + config.agent.drain_s + fuse.GRACE_S
+        fuse.light(config.agent.run_dir, show(config), limit_s, watched)
     return daemon.run(config, confirm_s, lifeline)
