@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,11 @@ import orjson
 from aiohttp import web
 
 from interceptor.errors import InterceptorError
+from interceptor.host import serving
 
 Json = Mapping[str, object]
+
+MAXIMUM_CONNECTIONS = 256  # of each listener: anybody on this host may open some
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +119,27 @@ def build_control(pages: Pages) -> web.Application:
 class Listeners:
     """The open listeners of both applications; `close` gives up port and socket file."""
 
-    def __init__(self, runners: list[web.AppRunner], socket_path: Path) -> None:
-        self._runners = runners
+    def __init__(self, socket_path: Path) -> None:
+        self._runners: list[web.AppRunner] = []
+        self._servers: list[asyncio.Server] = []
         self._socket_path = socket_path
 
+    async def add(self, app: web.Application, listener: socket.socket) -> None:
+        """Serve one more application."""
+        runner = web.AppRunner(app, access_log=None)
+        self._runners.append(runner)
+        await runner.setup()
+        factory = runner.server
+        assert factory is not None
+
+        def has_room() -> bool:
+            return len(factory.connections) < MAXIMUM_CONNECTIONS
+
+        self._servers.append(await serving.serve(factory, listener, has_room))
+
     async def close(self) -> None:
+        for server in self._servers:
+            server.close()
         for runner in self._runners:
             await runner.cleanup()
         self._socket_path.unlink(missing_ok=True)
@@ -128,19 +148,24 @@ class Listeners:
 async def serve(pages: Pages, listen: str, socket_path: Path) -> Listeners:
     """Open both listeners. Raises InterceptorError where the port is taken."""
     host, _, port = listen.rpartition(":")
-    public = web.AppRunner(build_public(pages), access_log=None)
-    await public.setup()
     try:
-        await web.TCPSite(public, host.strip("[]"), int(port), reuse_address=True).start()
+        public = serving.bind_tcp(host.strip("[]"), int(port))
     except OSError as error:
-        await public.cleanup()
         raise InterceptorError(f"agent.listen {listen}: {error.strerror}; name another") from error
-    control = web.AppRunner(build_control(pages), access_log=None)
-    await control.setup()
-    socket_path.unlink(missing_ok=True)
+    opened = Listeners(socket_path)
+    try:
+        await opened.add(build_public(pages), public)
+        await opened.add(build_control(pages), _bind_control(socket_path))
+    except BaseException:
+        await opened.close()
+        raise
+    return opened
+
+
+def _bind_control(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
     mask = os.umask(0o177)
     try:
-        await web.UnixSite(control, str(socket_path)).start()
+        return serving.bind_unix(str(path))
     finally:
         os.umask(mask)
-    return Listeners([public, control], socket_path)

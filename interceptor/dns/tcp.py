@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from interceptor.dns.responder import Responder
+from interceptor.host import serving
 
 MAXIMUM_CONNECTIONS = 512
 IDLE_S = 30.0  # a connection without any message or relayed byte
@@ -60,9 +61,8 @@ class Server:
         """Listen on 127.0.0.1 and, where the host has it, ::1. OSError if the port is taken."""
         for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             try:
-                self._servers.append(
-                    await asyncio.start_server(self._accept, host, port, family=family)
-                )
+                listener = serving.bind_tcp(host, port)
+                self._servers.append(await serving.serve_streams(self._accept, listener))
             except OSError as error:
                 # A host without IPv6 has no ::1.
                 if family is socket.AF_INET or error.errno == errno.EADDRINUSE:
