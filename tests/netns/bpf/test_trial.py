@@ -14,6 +14,7 @@ from interceptor.capture.attachment import FILTERS, LINKS, SUBSTITUTES
 from interceptor.errors import Unsupported
 from interceptor.host import probe, scratch
 from interceptor.host.bytecode import Bytecode
+from interceptor.host.layout import LAYOUT
 
 pytestmark = pytest.mark.root
 
@@ -37,7 +38,7 @@ def test_this_kernel_takes_everything_and_nothing_stays(code: Bytecode) -> None:
     began = time.perf_counter()
     found = trial.observe(lambda: code)
     print(f"trial {(time.perf_counter() - began) * 1000:.0f} ms")
-    assert found == trial.Found(True, "v1", "", "")
+    assert found == trial.Found(True, f"v{LAYOUT}", "", "")
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -74,7 +75,7 @@ def test_without_cgroup2_there_is_nothing_to_hang_programs_on(
 ) -> None:
     monkeypatch.setattr(probe, "cgroup_mount", lambda: "")
     assert trial.observe(lambda: code) == trial.Found(
-        False, "v1", "a cgroup2 mount", "a cgroup2 mount"
+        False, f"v{LAYOUT}", "a cgroup2 mount", "a cgroup2 mount"
     )
 
 
