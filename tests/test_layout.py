@@ -200,3 +200,18 @@ def test_the_top_level_is_fixed() -> None:
 def test_no_file_is_named_after_nothing() -> None:
     vague = {"utils", "helpers", "common", "misc", "base", "util", "helper"}
     assert not [path for path in MODULES if path.stem in vague]
+
+
+WALL_CLOCK = {"source/moment.py": "the date of the last good table, which is only shown"}
+"""Modules that may ask for the date. Nothing may be decided by it: clocks jump."""
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if part_of(path) != "lab"], ids=name_of)
+def test_the_wall_clock_decides_nothing(path: Path) -> None:
+    names = set(imports(tree_of(path)))
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names.add(f"{node.value.id}.{node.attr}")
+    dates = {"time.time", "time.time_ns", "time.CLOCK_REALTIME", "time.localtime", "time.gmtime"}
+    found = {name for name in names if name in dates or name.split(".")[0] == "datetime"}
+    assert not found or name_of(path) in WALL_CLOCK, sorted(found)

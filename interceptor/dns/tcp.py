@@ -17,9 +17,10 @@ from collections import Counter
 from collections.abc import Callable
 
 from interceptor.dns.responder import Responder
-from interceptor.host import serving
+from interceptor.host import serving, share
 
 MAXIMUM_CONNECTIONS = 512
+SPARE_FILES = 64
 IDLE_S = 30.0  # a connection without any message or relayed byte
 MESSAGE_S = 10.0  # from a message's first byte to its last: nobody drips
 CONNECT_S = 10.0
@@ -55,7 +56,7 @@ class Server:
 
     @property
     def has_room(self) -> bool:
-        return bool(self._servers) and len(self._open) < MAXIMUM_CONNECTIONS
+        return bool(self._servers) and len(self._open) < _maximum()
 
     async def listen(self, port: int) -> None:
         """Listen on 127.0.0.1 and, where the host has it, ::1. OSError if the port is taken."""
@@ -79,7 +80,7 @@ class Server:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._open) >= MAXIMUM_CONNECTIONS:
+        if task is None or len(self._open) >= _maximum():
             self.counts["tcp-refused"] += 1
             writer.transport.abort()
             return
@@ -219,6 +220,11 @@ def original_destination(client: socket.socket) -> Place:
     (scope,) = struct.unpack_from("=I", data, 24)
     host = socket.inet_ntop(socket.AF_INET6, data[8:24])
     return host, int.from_bytes(data[2:4], "big"), 0, scope
+
+
+def _maximum() -> int:
+    """How many clients there may be: each takes two descriptors, and other things take some."""
+    return min(MAXIMUM_CONNECTIONS, max(1, (share.files() - SPARE_FILES) // 2))
 
 
 def _is_whole(message: bytes) -> bool:
