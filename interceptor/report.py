@@ -173,6 +173,7 @@ def _sidecar(daemon: Running) -> dict[str, object]:
         "pid": sidecar.process.pid,
         "adopted": sidecar.process.was_adopted,
         "restarts": sidecar.process.restarts,
+        "hangs": sidecar.process.hangs,
         "streams": served.streams,
         "configured": served.is_configured,
         "ack_p50_ms": round(latencies[len(latencies) // 2] * 1000, 2) if latencies else None,

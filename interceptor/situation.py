@@ -23,6 +23,7 @@ from interceptor.host import resolver, wait
 from interceptor.mesh.model import Locale
 from interceptor.mesh.table import Difference
 from interceptor.sidecar import pid
+from interceptor.sidecar.process import State
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class Situation:
         self.facts = facts
         self.locale: Locale = assembly.locale(config)
         self.bypasses = assembly.bypasses_by_rules(config, choice)
+        self._may_bypass = config.agent.on_sidecar_loss == "bypass"
         self._config = config
         self._guard = guard
         self._stopping = stopping
@@ -50,13 +52,14 @@ class Situation:
     def plan(self) -> Plan:
         """What to capture, as things are."""
         built = plan.build(self._config, self.facts).exchange(self._coverage.places())
-        return built.only(plan.Plane.DNS) if self._is_away and self.bypasses else built
+        return built.only(plan.Plane.DNS) if self._is_away else built
 
     def look_for_sidecar(self) -> None:
         """Whether somebody else's Envoy is there, before the first plan is made."""
         port = self._config.sidecar.outbound_port
-        self._is_away = not pid.is_listening(port)
-        if self._is_away and not self.bypasses:
+        is_away = not pid.is_listening(port)
+        self._is_away = is_away and self.bypasses
+        if is_away and not self.bypasses:
             log.warning("no sidecar listens", port=port, captured="connections are refused")
 
     def cover(self, difference: Difference) -> bool:
@@ -93,16 +96,33 @@ class Situation:
         async for is_there in wait.listening_changes(self._config.sidecar.outbound_port):
             await self.bypass(not is_there)
 
+    def needs_bypass(self, state: State) -> bool | None:
+        """Whether a managed sidecar is to be left out; None: that stays as it is. Programs see
+        for themselves whether it listens, but not whether it hangs."""
+        if state is State.LIVE:
+            return False if self._may_bypass else None
+        return True if self.bypasses or (self._may_bypass and state is State.HUNG) else None
+
     async def bypass(self, away: bool) -> None:
         """on_sidecar_loss: bypass. While Envoy is away nothing is sent to it."""
+        if away is self._is_away:
+            return
         self._is_away = away
-        if not self._stopping.is_set():
-            await self._guard.install(self.plan())
+        try:
+            if not self._stopping.is_set():
+                await self._guard.install(self.plan())
+        except BaseException:
+            self._is_away = not away  # what is not installed is not so, and is tried again
+            raise
 
     async def _renew(self) -> None:
         """The plan for the host as it is now, where that is another one."""
         facts = await asyncio.to_thread(fact.facts, self._config)
         if facts != self.facts:
-            self.facts = facts
+            before, self.facts = self.facts, facts
             log.info("the host has changed; the plan follows")
-            await self._guard.install(self.plan())
+            try:
+                await self._guard.install(self.plan())
+            except BaseException:
+                self.facts = before  # what is not installed is not so, and is tried again
+                raise

@@ -56,6 +56,7 @@ class Launch:
     gid: int
     net_admin: bool = False
     join: tuple[str, ...] = ()
+    readiness_port: int = 15021
 
     @property
     def needs_root(self) -> bool:
@@ -99,6 +100,7 @@ def build(
         gid=config.sidecar.gid,
         net_admin=config.capture.inbound.mode == "tproxy",
         join=join,
+        readiness_port=config.sidecar.readiness_port,
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from interceptor.errors import InterceptorError
 from interceptor.host import command
-from interceptor.sidecar import binary, folder, launch, pid
+from interceptor.sidecar import binary, folder, launch, pid, pulse
 from interceptor.sidecar.admin import LIVE, Admin, Unreachable
 from interceptor.sidecar.launch import Files, Launch, Record
 
@@ -42,6 +42,7 @@ class State(enum.Enum):
     STOPPED = "stopped"
     STARTING = "starting"
     LIVE = "live"
+    HUNG = "hung"  # it runs, and its workers answer nobody
     DOWN = "down"  # it died, and is started again after a back-off
 
 
@@ -57,7 +58,7 @@ class Sidecar:
         access_log: str = "",
     ) -> None:
         self.state = State.STOPPED
-        self.restarts = 0
+        self.restarts = self.hangs = 0
         self.was_adopted = False
         self.pid = 0
         self._wanted = wanted
@@ -126,6 +127,7 @@ class Sidecar:
                 await asyncio.wait((ended, live), return_when=asyncio.FIRST_COMPLETED)
                 if live.done() and not ended.done():
                     self._set(State.LIVE)
+                    live = asyncio.create_task(self._feel())
                 await ended
             finally:
                 live.cancel()
@@ -140,10 +142,27 @@ class Sidecar:
                 self._respawn()
 
     async def _wait_live(self) -> None:
-        while True:
-            if await asyncio.to_thread(self._admin.state) == LIVE:
-                return
+        """Until it says so. One that was adopted and hangs is ended, to be started anew."""
+        began_s = time.monotonic()
+        while await asyncio.to_thread(self._admin.state) != LIVE:
+            if self.was_adopted and time.monotonic() - began_s > pulse.END_S:
+                log.error("the adopted envoy, pid %d, is ended: it does not answer", self.pid)
+                pid.send_signal(self._pidfd, signal.SIGKILL)
+                return await asyncio.sleep(TERM_S)
             await asyncio.sleep(POLL_S)
+
+    async def _feel(self) -> None:
+        """Whether it works, and not only lives. One that is silent for too long is ended."""
+        async for silent_s in pulse.follow(self._wanted.readiness_port):
+            if silent_s >= pulse.END_S:
+                log.error("envoy, pid %d, is ended: no answer for %.0f s", self.pid, silent_s)
+                return pid.send_signal(self._pidfd, signal.SIGKILL)
+            if not silent_s:
+                self._set(State.LIVE)
+            elif silent_s >= pulse.HUNG_S and self.state is not State.HUNG:
+                self.hangs += 1
+                log.error("envoy, pid %d, does not answer", self.pid)
+                self._set(State.HUNG)
 
     def _respawn(self) -> None:
         self.restarts += 1

@@ -97,6 +97,39 @@ def test_an_adopted_envoy_that_dies_is_started_again(world, servers):
     wait_until(lambda: adopted.pid != before and adopted.state is State.LIVE)
 
 
+def test_an_envoy_that_hangs_is_noticed_and_goes_on_where_it_was(world, servers, make_service):
+    world.mesh(make_service(*DB, (("10.77.0.2", 9000),), **TCP))
+    before = world.sidecar.pid
+    with world.connect("10.96.0.11", 3306) as connection:
+        assert connection.recv(100).startswith(b"t1")
+        stopped = time.monotonic()
+        os.kill(before, signal.SIGSTOP)
+        wait_until(lambda: world.sidecar.state is State.HUNG)
+        assert time.monotonic() - stopped < 5
+        os.kill(before, signal.SIGCONT)
+        wait_until(lambda: world.sidecar.state is State.LIVE)
+        assert (world.sidecar.pid, world.sidecar.hangs, world.sidecar.restarts) == (before, 1, 0)
+        connection.sendall(b"still")
+        assert connection.recv(100) == b"still"
+
+
+def test_an_envoy_that_hangs_for_long_is_ended_and_started_again(world, servers):
+    before = world.sidecar.pid
+    os.kill(before, signal.SIGSTOP)
+    wait_until(lambda: world.sidecar.pid != before and world.sidecar.state is State.LIVE, 20)
+    assert not is_alive(before)
+    assert (world.sidecar.hangs, world.sidecar.restarts) == (1, 1)
+
+
+def test_an_envoy_that_hangs_when_it_is_adopted_is_replaced(world, servers):
+    before = world.sidecar.pid
+    world.loop.run(world.sidecar.leave())
+    os.kill(before, signal.SIGSTOP)
+    fresh = world.start_sidecar()
+    assert fresh.pid != before
+    assert not is_alive(before)
+
+
 def test_a_stop_waits_for_connections_but_not_for_ever(world, servers, make_service):
     world.mesh(make_service(*DB, (("10.77.0.2", 9000),), **TCP))
     number = world.sidecar.pid
