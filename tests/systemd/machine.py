@@ -125,6 +125,12 @@ class Machine:
         enter = ["nsenter", f"--target={self.leader}", "-m", "-u", "-i", "-n", "-p", "-C", "--wd=/"]
         return ["sh", "-euc", ENTER, str(procs), *enter, "env", "-i", *words, *argv]
 
+    def outside(self, argv: Sequence[str]) -> list[str]:
+        """``argv`` in the machine's network and cgroup, with the files and pids of this one."""
+        procs = removal.cgroup(self.lab.token, HOST) / "payload" / "itest" / "cgroup.procs"
+        enter = ["nsenter", f"--net=/run/netns/{self.lab.namespace(HOST)}"]
+        return ["sh", "-euc", ENTER, str(procs), *enter, *argv]
+
     def run(
         self,
         argv: Sequence[str],
