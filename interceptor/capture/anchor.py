@@ -123,6 +123,7 @@ class Filters:
     def __init__(self, sites: Sites, programs: Programs) -> None:
         self._sites = sites
         self._programs = programs
+        self._marked = frozenset[int]()
 
     def observe(self) -> list[str]:
         """Each filter of ours, a line."""
@@ -158,9 +159,18 @@ class Filters:
 
     def keep(self, wanted: tuple[Place, ...]) -> None:
         """Remove every other one, and the qdiscs of ours that nobody needs then."""
+        self._mark()
         kept = {(place.device.index, place.hook) for place in wanted}
         for found in tc.ours():
             if (found.index, found.hook) not in kept:
                 tc.detach(found)
         for index in tc.clsacts() - {index for index, _ in kept}:
             tc.release(self._sites.bpf_dir, index)
+
+    def _mark(self) -> None:
+        """Markers that somebody has removed with the pins are made again: without them a qdisc
+        of ours would stay when we go."""
+        here = frozenset(tc.marked(self._sites.bpf_dir))
+        for index in (self._marked - here) & tc.clsacts():
+            tc.marker(self._sites.bpf_dir, index).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._marked |= here

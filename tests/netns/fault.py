@@ -1,22 +1,27 @@
-"""Runs on a host of the lab: makes one fault, and sees how soon everything is as it was.
+"""Runs on a host of the lab: makes one fault, and sees how soon everything is as it should be.
 
 In one process there, so that what is measured is the daemon and not how long it takes to enter
-the host. Reads a JSON object (``fault`` and ``looks``: shell scripts, ``patience_s``) and prints
-one: ``harm`` whether anything was different after the fault, ``back_s`` from the beginning of the
-fault until the end of the look that showed all as before, ``answered_s`` until a mesh name was
-answered after that; null where that did not come.
+the host. Reads a JSON object and prints one. ``fault`` is a shell script; ``looks`` one whose
+output has to be again what it was before, or ``until`` one that has to succeed; ``asks`` a server
+that has to be asked for a mesh name then, with an answer, ``name`` which. ``harm``: whether
+anything was different after the fault;
+``back_s``: from the beginning of the fault until the end of the look that showed all in order, an
+answer included; null where it was not within ``patience_s``.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import socket
+import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
-DIG = "dig +short +tries=1 +time=1 @10.77.0.53 reviews.bookinfo.svc.cluster.local"
-ANSWER = "10.96.0.11"
+ANSWER = socket.inet_aton("10.96.0.11")
+ASK_S = 0.2
 
 # What moves though nothing is different: counters, and numbers that the kernel gives anew.
 _MOVING = (
@@ -29,7 +34,7 @@ _MOVING = (
 
 
 def still(text: str) -> str:
-    """``text`` without what moves by itself, and in an order where there is none."""
+    """``text`` without what moves by itself, in order where there is none."""
     for pattern, instead in _MOVING:
         text = pattern.sub(instead, text)
     if "Members:" in text or text.startswith("/sys/fs/bpf"):
@@ -37,25 +42,47 @@ def still(text: str) -> str:
     return text
 
 
-def shell(script: str) -> str:
-    done = subprocess.run(["sh", "-uc", script], capture_output=True, text=True, check=False)
-    return done.stdout
+def shell(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-uc", script], capture_output=True, text=True, check=False)
+
+
+def is_answered(server: str, name: str) -> bool:
+    """Whether the mesh answers a query to ``server`` (RFC 1035, 4.1: type A, class IN)."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    query = struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(ASK_S)
+        asking.connect((server, 53))
+        try:
+            asking.send(query)
+            return ANSWER in asking.recv(4096)
+        except OSError:
+            return False
+
+
+def condition(task: dict[str, str]) -> Callable[[], bool]:
+    """Whether all is in order."""
+    before = still(shell(task["looks"]).stdout)
+
+    def is_in_order() -> bool:
+        if task["until"] and shell(task["until"]).returncode != 0:
+            return False
+        if task["looks"] and still(shell(task["looks"]).stdout) != before:
+            return False
+        return not task["asks"] or is_answered(task["asks"], task["name"])
+
+    return is_in_order
 
 
 def main() -> None:
     task = json.load(sys.stdin)
-    looks = task["looks"]
-    before = still(shell(looks))
+    is_in_order = condition(task)
     began_s = time.monotonic()
-    end_s = began_s + task["patience_s"]
-    told: dict[str, object] = {"back_s": None, "answered_s": None}
     shell(task["fault"])
-    told["harm"] = still(shell(looks)) != before
-    while time.monotonic() < end_s:
-        if told["back_s"] is None and still(shell(looks)) == before:
+    told: dict[str, object] = {"back_s": None, "harm": not is_in_order()}
+    while time.monotonic() - began_s < task["patience_s"]:
+        if is_in_order():
             told["back_s"] = time.monotonic() - began_s
-        if told["back_s"] is not None and ANSWER in shell(DIG).splitlines():
-            told["answered_s"] = time.monotonic() - began_s
             break
         time.sleep(0.02)
     json.dump(told, sys.stdout)
