@@ -79,7 +79,8 @@ OURS: Mapping[str, str] = {
     "route": "ip route flush table all proto 157; ip -6 route flush table all proto 157",
     "filter": "tc filter del dev eth0 egress; tc filter del dev lo egress",
     "clsact": "tc qdisc del dev eth0 clsact",
-    "pins": "rm -rf /sys/fs/bpf/interceptor",
+    # All but our notes of the qdiscs that we have made: without them nobody can tell whose.
+    "pins": "cd /sys/fs/bpf/interceptor && rm -rf $(ls | grep -v clsact)",
     "link": "rm -f /sys/fs/bpf/interceptor/links/$(ls /sys/fs/bpf/interceptor/links | shuf -n 1)",
 }
 """What somebody takes away who knows us."""

@@ -156,6 +156,8 @@ class Judge:
             self._break(record, f"{how}, and no fault allows it")
             return
         key = f"{record.what.value} {how}: {trouble.cause}"
+        if from_s > trouble.end_s + trouble.after_s[effect]:
+            key += ", while the agent was away"
         self.tally.allowed[key] += 1
         delay_s = max(0.0, from_s - trouble.begin_s)
         self.tally.slowest_s[key] = max(self.tally.slowest_s.get(key, 0.0), delay_s)

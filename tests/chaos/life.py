@@ -53,6 +53,7 @@ class Life:
     _anew: set[int] = field(default_factory=set)
     _launch_s: float | None = None
     _launched_s: float = 0.0
+    _hurt_s: float = 0.0
     _stopping_s: float | None = None
     _pause_s: float = RESTART_S
     _read: int = 0
@@ -68,11 +69,9 @@ class Life:
         self._follow_end(now_s)
         if self._launch_s is not None and now_s >= self._launch_s:
             self._launch()
-        for away in self._aways:
-            if now_s - away.begin_s > BACK_S + away.after_s.get(Effect.AWAY, 0):
-                self.broken.append(f"{away.cause} at {away.begin_s:.3f}: no agent for {BACK_S} s")
-                self._aways.remove(away)
-                break
+        if self._aways and now_s - max(self._hurt_s, self.lifted_s) > BACK_S and not self.impaired:
+            away = self._aways.pop(0)
+            self.broken.append(f"{away.cause} at {away.begin_s:.3f}: not back in {BACK_S} s")
 
     def _follow_log(self, now_s: float) -> None:
         log = self.agent.lab.host_folder(self.agent.host) / "agent.log"
@@ -178,12 +177,19 @@ class Life:
 
     @property
     def is_up(self) -> bool:
+        """Whether it runs, and is not about to end."""
         return self.agent.process is not None and self._stopping_s is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has come back from everything that was done to it."""
+        return self.is_up and not self._aways and not self._hung
 
     # --- hurting
 
     def _away(self, cause: str, more: dict[Effect, float], *, anew: bool = True) -> None:
         """``anew``: until a daemon is ready that we are still to start."""
+        self._hurt_s = monotonic()
         after_s = {Effect.AWAY: 0.5, Effect.PASS_TCP: 1.0} | more
         self._aways.append(self.ledger.open(cause, monotonic(), after_s))
         if anew:
@@ -215,6 +221,7 @@ class Life:
 
     def hang(self, cause: str, pid: int, more: dict[Effect, float]) -> None:
         """SIGSTOP; `wake` or somebody's SIGKILL ends it."""
+        self._hurt_s = monotonic()
         self._hung[pid] = self.ledger.open(cause, monotonic(), {Effect.AWAY: 1.0} | more)
         send(pid, signal.SIGSTOP)
 
@@ -226,6 +233,7 @@ class Life:
 
     def _launch(self) -> None:
         self._launch_s, self._launched_s = None, monotonic()
+        self._hurt_s = monotonic()
         tree = yaml.safe_load(self.agent.config.read_text())
         over = {"agent": {"on_exit": self.next_on_exit}}
         self.agent.config.write_text(yaml.safe_dump(description.merge(tree, over)))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tests.chaos import schedule
+from tests.chaos.judge import Tally
 from tests.chaos.record import What
 from tests.chaos.torment import Outcome
 from tests.chaos.world import OUTSIDE, TWIN, VM
@@ -20,30 +21,35 @@ def _counted(counts: Counter[str]) -> str:
 
 
 def _row(title: str, text: object) -> str:
-    return f"  {title + ':':<44}{text}"
+    return f"  {title + ':':<46}{text}"
 
 
 def _sum(counts: Counter[str], names: Iterable[What]) -> int:
     return sum(counts[name.value] for name in names)
 
 
-def lost_by_us(outcome: Outcome) -> Counter[str]:
-    """Single queries that would not have been lost without us, by their cause."""
-    found: Counter[str] = Counter()
-    for key, count in outcome.tallies[VM].lost.items():
-        if ", LOSE:" not in key and not key.endswith(", LOSE"):
-            found[key] += count
-    return found
+def lost(tally: Tally, *, by_us: bool) -> Counter[str]:
+    """Single queries for names of others that were lost: by our doing, or as without us."""
+    return Counter(
+        {
+            key: count
+            for key, count in tally.lost.items()
+            if key.startswith("other") and "whole" not in key and (", LOSE:" not in key) is by_us
+        }
+    )
+
+
+def whole(tally: Tally) -> int:
+    """Lookups of names of others whose every query was lost, as without us."""
+    found = (n for key, n in tally.lost.items() if key.startswith("other") and "whole" in key)
+    return sum(found)
 
 
 def tell(outcome: Outcome) -> str:
     """One back end's figures."""
     vm, twin, outside = (outcome.tallies[host] for host in (VM, TWIN, OUTSIDE))
     connections = [what for what in What if what not in (*LOOKUPS, What.STALL)]
-    by_us = lost_by_us(outcome)
-    whole = Counter({key: n for key, n in vm.lost.items() if "whole" in key})
-    with_twin = Counter({key: n for key, n in twin.lost.items() if "whole" not in key})
-    without_us = sum(vm.lost.values()) - sum(by_us.values()) - sum(whole.values())
+    as_twin = f"{_total(lost(vm, by_us=False))} (twin: {_total(lost(twin, by_us=False))})"
     lines = [
         f"{outcome.backend}, seed {outcome.seed}: {len(outcome.done)} faults in "
         f"{outcome.seconds:.0f} s",
@@ -51,12 +57,14 @@ def tell(outcome: Outcome) -> str:
         _row("had no victim", outcome.left_out),
         _row("lookups", f"{_sum(vm.made, LOOKUPS)} ({_sum(vm.queries, LOOKUPS)} queries)"),
         _row("connections", _sum(vm.made, connections) + _sum(outside.made, connections)),
-        _row("wrong answers, captured that may not be", sum(map(len, _wrongs(outcome)))),
-        _row("lookups lost by our doing", sum("no query" in each for each in vm.broken)),
-        _row("whole lookups lost, as without us", f"{_total(whole)} (twin: {_wholes(twin.lost)})"),
-        _row("queries lost, as without us", f"{without_us} (twin: {_total(with_twin)})"),
-        _row("queries lost in a dying worker's queue", _counted(by_us)),
-        _row("longest gap, names of others", f"{vm.gap_s:.2f} s (twin: {twin.gap_s:.2f} s)"),
+        _row("wrong", sum(len(tally.wrong) for tally in outcome.tallies.values())),
+        _row("other things that may not be", len(outcome.broken()) - len(vm.wrong)),
+        "  names of others",
+        _row("  lookups lost by our doing", sum("no query" in each for each in vm.broken)),
+        _row("  lookups lost as without us", f"{whole(vm)} (twin: {whole(twin)})"),
+        _row("  queries lost as without us", as_twin),
+        _row("  queries lost in a dying worker's queue", _counted(lost(vm, by_us=True))),
+        _row("  longest gap", f"{vm.gap_s:.2f} s (twin: {twin.gap_s:.2f} s)"),
         _row("host identical after clean", f"{outcome.cleans} times"),
         _row(
             "the load did not get the processor",
@@ -72,14 +80,6 @@ def tell(outcome: Outcome) -> str:
 
 def _total(counts: Counter[str]) -> int:
     return sum(counts.values())
-
-
-def _wholes(counts: Counter[str]) -> int:
-    return sum(count for key, count in counts.items() if "whole" in key)
-
-
-def _wrongs(outcome: Outcome) -> list[list[str]]:
-    return [tally.wrong for tally in outcome.tallies.values()]
 
 
 def complain(outcome: Outcome) -> str:

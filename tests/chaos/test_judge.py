@@ -119,6 +119,14 @@ def test_a_promise_counts_anew_when_the_agent_was_away() -> None:
     assert not ledger.allows(Effect.PASS_UDP, 19.5, 19.5), "it was kept before that one"
 
 
+def test_no_absence_of_ours_makes_the_host_s_own_losses_longer() -> None:
+    ledger = Ledger()
+    ledger.note("link-down", 10, 11, {Effect.LOSE: 1.0})
+    ledger.note("agent-kill", 10, 20, {Effect.AWAY: 0.0})
+    assert ledger.allows(Effect.LOSE, 11.5, 11.6)
+    assert not ledger.allows(Effect.LOSE, 15, 15.1)
+
+
 def test_an_address_is_right_until_its_change_must_be_known() -> None:
     ledger, history = Ledger(), History(0.0)
     one = Judge(ledger, history)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from interceptor.host import command
-from interceptor.lab import snapshot
 from interceptor.lab.removal import LabFailed, wait_until
 from interceptor.lab.world import Lab
-from tests.chaos import cost, fault, record, world
+from tests.chaos import cost, fault, record, shape, world
 from tests.chaos.judge import Judge, Tally
 from tests.chaos.life import Life, command_line
 from tests.chaos.mesh import History
@@ -28,16 +26,12 @@ from tests.chaos.world import OUTSIDE, TWIN, VM
 
 TICK_S = 0.03
 AHEAD = 8
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
 """A fault waits so long for a victim, one that is starting, say; then it is left out."""
 JUDGED_S = 25.0
 """Records are judged so long after they were made: by then every fault of their time is over."""
 CALM_S = 14.0
 """After the last fault, for every promise to be kept; and then once more as long in peace."""
-RULES = ("save", "nft", "ipset", "ip rule", "ip -6 rule")
-
-
-COUNTER = re.compile(r"counter packets \d+ bytes \d+ ")
 
 
 class Failed(AssertionError):
@@ -81,7 +75,7 @@ class Torment:
     def __init__(self, lab: Lab, outcome: Outcome, upgraded: Path, steps: Sequence[Step]) -> None:
         self._lab, self.outcome, self._steps = lab, outcome, steps
         self._place = world.prepare(lab, over(outcome.backend, outcome.seed))
-        self._before = {host: observe(lab, host) for host in (VM, TWIN)}
+        self._before = shape.observe(lab, VM)
         self._ledger, self._history = Ledger(), History(monotonic())
         self._life = Life(self._place.agent, upgraded, self._ledger, outcome.backend)
         chance = random.Random(outcome.seed)
@@ -210,12 +204,8 @@ class Torment:
         self._life.end(step.variant)
         self._place.agent.run("clean", timeout_s=60)
         self.outcome.cleans += 1
-        after, twin = observe(self._lab, VM), observe(self._lab, TWIN)
-        wanted = {
-            title: twin[title] if any(word in title for word in RULES) else text
-            for title, text in self._before[VM].items()
-        }
-        if left := snapshot.diff(wanted, after):
+        after, twin = shape.observe(self._lab, VM), shape.observe(self._lab, TWIN)
+        if left := shape.left(self._before, twin, after):
             self.outcome.troubles.append(f"left after clean ({step}):\n{left}")
         self._expect_nobody()
         if not is_last:
@@ -232,15 +222,6 @@ class Torment:
             wait_until(lambda: not left(), "the end of every process", 5)
         except LabFailed:
             self.outcome.troubles.append(f"processes left after clean: {left()}")
-
-
-def observe(lab: Lab, host: str) -> snapshot.Snapshot:
-    """As lab's snapshots; the order of routes and addresses says when they were made only."""
-    found = snapshot.observe(lab, host)
-    return {
-        title: "\n".join(sorted(text.splitlines())) if "route" in title or "addr" in title else text
-        for title, text in ((title, COUNTER.sub("", text)) for title, text in found.items())
-    }
 
 
 def over(backend: str, seed: int) -> dict[str, object]:

@@ -26,6 +26,10 @@ class Effect(enum.Enum):
     DIRECT = "a new connection to others may fail, as it would without us"
 
 
+PLAIN = frozenset({Effect.LOSE, Effect.LOSE_OURS, Effect.DIRECT})
+"""What no agent's absence makes longer: we have no part in it, or it is over at once."""
+
+
 @dataclass
 class Trouble:
     """One fault's doing: from ``begin_s`` to ``end_s`` (not yet known: infinity), and for each
@@ -83,6 +87,8 @@ class Ledger:
             after_s = each.after_s.get(effect)
             if after_s is None or each.begin_s > to_s:
                 continue
-            if from_s <= self.settle(each.end_s, after_s, each.begin_s):
+            if from_s <= each.end_s + after_s:
+                return each
+            if effect not in PLAIN and from_s <= self.settle(each.end_s, after_s, each.begin_s):
                 return each
         return None
