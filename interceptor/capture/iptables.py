@@ -104,7 +104,8 @@ class Iptables:
             text = restore.remove(saved)
             if text:
                 self._remove(version, text)
-            self._sweep(saved, version)
+            # Looked at anew: nft deletes a chain with what others have put into it meanwhile.
+            self._sweep(self._saved(version) if text else saved, version)
         self._markers.clear()
         ipset.revert()
         self._plan = None

@@ -153,8 +153,8 @@ def singly(text: str) -> tuple[tuple[str, str], ...]:
 def sweep(saved: Saved, version: int) -> str:
     """What `nft -f` must delete after `remove`, where our markers say that it was not there.
 
-    One transaction, markers included; the kernel refuses it whole where a chain holds
-    rules by then, and `unmark` is left to do.
+    One transaction, markers included; the kernel refuses it whole where a chain is gone by
+    then, and `unmark` is left to do. It does not where rules have come: ask with a fresh ``saved``.
     """
     family = "ip" if version == 4 else "ip6"
     found: list[str] = []
