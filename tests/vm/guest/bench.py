@@ -68,8 +68,8 @@ def build(disk: Path, work: Path) -> None:
             if ".." not in file.parts and file.suffix != ".pyc":
                 _copy(Path(str(file.locate())), tree / "site" / file)
     size_kib = 1024 + int(command.run(["du", "-sk", str(tree)]).stdout.split()[0]) * 5 // 4
-    with disk.open("wb") as file:
-        file.truncate(size_kib * 1024)
+    with disk.open("wb") as raw:
+        raw.truncate(size_kib * 1024)
     command.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", str(tree), str(disk)])
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import signal
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,11 @@ from tests.vm.guest import qemu
 from tests.vm.guest.qemu import Emulator, Image
 
 BOOT_LIMIT_S = 180  # 20 s on an idle machine, emulated
-COMMAND_LIMIT_S = 120
+COMMAND_LIMIT_S = 300
+
+SLOWNESS = 10
+"""How much longer than promised something may take where the processor is emulated: it is 11 to
+28 times slower, but a promise is kept by timers for a part, and those are as fast as anywhere."""
 SNAPSHOT = "ready"
 
 
@@ -63,6 +70,11 @@ class Machine:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def slowness(self) -> int:
+        """What a promised time is multiplied by."""
+        return 1 if qemu.is_accelerated() else SLOWNESS
 
     def _make_disk(self, saved: Path | None) -> None:
         if saved is None:
@@ -159,6 +171,19 @@ class Machine:
                 return
             time.sleep(0.5)
         raise MachineFailed(f"has not rebooted\n{self.console()[-3000:]}")
+
+    def leave(self) -> None:
+        """Let it run on after this program, known by its pid and folder only."""
+        self._hang_up()
+
+    @staticmethod
+    def remove(pid: int, folder: Path, how: signal.Signals) -> None:
+        """End one that was left."""
+        with suppress(ProcessLookupError):
+            # Only what it was: a pid may have become another's.
+            if str(folder) in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, how)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def console(self) -> str:
         """What came out of its serial port so far."""

@@ -88,6 +88,35 @@ threading.Thread(target=Lines(("", {LINE_PORT}), Line).serve_forever, daemon=Tru
 http.server.ThreadingHTTPServer(("", {WEB_PORT}), Web).serve_forever()
 '''
 
+ASKER_LOG = "/run/asker.log"
+ASKER = f'''\
+"""Asks the resolver for each name given, again and again; writes when, which, and the answer."""
+import socket, struct, sys, threading, time
+
+def ask(name, number):
+    labels = b"".join(bytes([len(word)]) + word for word in name.encode().split(b"."))
+    query = struct.pack(">6H", number, 0x100, 1, 0, 0, 0) + labels + b"\\0\\0\\1\\0\\1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(1)
+        try:
+            one.sendto(query, ("{PEER}", 53))
+            answer = one.recv(512)
+        except OSError as error:
+            return type(error).__name__
+    good = answer[:2] == query[:2] and answer[6:8] == b"\\0\\1"
+    return socket.inet_ntoa(answer[-4:]) if good else answer.hex()
+
+def loop(name, number=0):
+    while True:
+        number = (number + 1) % 65536
+        at = time.monotonic()
+        print(f"{{at:.3f}}", name, ask(name, number), flush=True)
+        time.sleep(0.1)
+
+for name in sys.argv[1:]:
+    threading.Thread(target=loop, args=(name,)).start()
+'''
+
 
 def unit(description: str, command: str) -> str:
     """A service in the peer's namespace."""
@@ -145,6 +174,7 @@ UNITS = {
 FILES = {
     "/usr/local/sbin/peer-up": UP,
     "/usr/local/lib/peer-listener.py": LISTENER,
+    "/usr/local/lib/asker.py": ASKER,
     "/etc/peer-dns.conf": DNS,
     "/etc/interceptor/mesh/shop.yaml": MESH,
     **{f"/etc/systemd/system/{name}.service": text for name, text in UNITS.items()},

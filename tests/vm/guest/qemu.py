@@ -44,9 +44,9 @@ class Image:
         return self.folder / "disk.raw"
 
 
-def choose_accelerator(cpuinfo: str) -> str:
-    """KVM where the processor says so. /dev/kvm may be there and hang a stock kernel."""
-    return "kvm" if re.search(r"\b(vmx|svm)\b", cpuinfo) else "tcg,thread=multi"
+def is_accelerated() -> bool:
+    """By KVM, where the processor says so: /dev/kvm may be there and hang a stock kernel."""
+    return re.search(r"\b(vmx|svm)\b", Path("/proc/cpuinfo").read_text()) is not None
 
 
 def overlay(disk: Path, backing: Path) -> None:
@@ -68,7 +68,7 @@ def build_argv(image: Image, disk: Path, bench: Path, port: int, monitor: Path) 
     """
     forward = f"hostfwd=tcp:127.0.0.1:{port}-{GUEST_ADDRESS}:22"
     line = f"root={ROOT_DISK} rw {KERNEL_LINE}"
-    accelerator = choose_accelerator(Path("/proc/cpuinfo").read_text())
+    native = is_accelerated()
     return [
         *(
             "nice",
@@ -79,8 +79,13 @@ def build_argv(image: Image, disk: Path, bench: Path, port: int, monitor: Path) 
             "-display",
             "none",
         ),
-        *("-machine", "q35,sata=off,smbus=off,usb=off", "-accel", accelerator),
-        *("-cpu", "host" if accelerator == "kvm" else "qemu64,svm=off", "-smp", "2"),
+        *(
+            "-machine",
+            "q35,sata=off,smbus=off,usb=off",
+            "-accel",
+            "kvm" if native else "tcg,thread=multi",
+        ),
+        *("-cpu", "host" if native else "qemu64,svm=off", "-smp", "2"),
         *("-m", str(MEMORY_MB), "-rtc", "base=utc,clock=host"),
         *("-kernel", str(image.folder / "vmlinuz"), "-initrd", str(image.folder / "initrd.img")),
         *("-append", line, "-serial", f"file:{disk.with_name('console')}"),
