@@ -85,7 +85,7 @@ class Stream:
         self._selector.register(one, selectors.EVENT_READ)
 
     def _take(self, one: socket.socket) -> None:
-        sent_s, name, query = self._waiting[one]
+        _, _, query = self._waiting[one]
         try:
             reply = one.recv(4096)
         except OSError:

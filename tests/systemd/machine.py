@@ -79,6 +79,13 @@ class Image:
         links = {f"/etc/systemd/system/{unit}": "/dev/null" for unit in units}
         return replace(self, links={**self.links, **links})
 
+    def unmasked(self, unit: str) -> Image:
+        path = f"/etc/systemd/system/{unit}"
+        return replace(self, links={k: v for k, v in self.links.items() if k != path})
+
+    def linked(self, path: str, target: str) -> Image:
+        return replace(self, links={**self.links, path: target})
+
     def hidden(self, *paths: str) -> Image:
         return replace(self, links={**self.links, **dict.fromkeys(paths, "")})
 
