@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 from tests.vm.guest import agent, bench, peer
@@ -10,14 +12,30 @@ from tests.vm.guest.machine import Machine
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 SUITE_LIMIT_S = 900
-CONTRACT = (
-    "test_the_host_shows_what_was_rendered",
-    "test_revert_leaves_the_host_as_it_was",
-    "test_the_rescue_script_needs_nothing_of_ours",
-    "test_an_update_moves_new_connections_and_leaves_the_open_ones",
+NETFILTER = "tests/contract/test_backend_contract.py::test_"
+EBPF = "tests/netns/bpf/test_ebpf_backend.py::test_"
+WHOLE_PLAN = (
+    "the_host_shows_what_was_rendered",
+    "revert_leaves_the_host_as_it_was",
+    "the_rescue_script_needs_nothing_of_ours",
 )
-"""Of 221 cases natively in two minutes those that ask most of a kernel: the largest plan, each
-mechanism. All of them would take half an hour, emulated."""
+CASES = {
+    **{
+        choice: (
+            *(f"{NETFILTER}{name}[{choice}-everything]" for name in WHOLE_PLAN),
+            f"{NETFILTER}an_update_moves_new_connections_and_leaves_the_open_ones[{choice}]",
+        )
+        for choice in ("nftables", "iptables-nft", "iptables-legacy")
+    },
+    "ebpf": (
+        f"{EBPF}what_is_expected_is_observed_and_twice_changes_nothing",
+        f"{EBPF}revert_leaves_the_host_as_it_was",
+        f"{EBPF}rescue_needs_no_python",
+        f"{EBPF}a_new_version_swaps_every_program_and_keeps_every_link",
+    ),
+}
+"""Of some 250 cases those that ask most of a kernel: the largest plan, each mechanism. All of
+them take two minutes natively, and half an hour and more emulated."""
 
 
 def test_nftables_queues_by_its_own_rule_and_its_module_is_loaded_for_it(machine: Machine) -> None:
@@ -49,7 +67,7 @@ def test_iptables_captures_in_either_variant(machine: Machine, variant: str) -> 
     assert peer.NOT_THE_MESH in machine.read(agent.RESOLVE)
 
 
-@pytest.mark.parametrize("choice", ["nftables", "iptables-nft", "iptables-legacy"])
+@pytest.mark.parametrize("choice", CASES)
 def test_the_contract_suite_passes(machine: Machine, choice: str) -> None:
     machine.run(
         f"systemctl stop {agent.UNIT}\n"
@@ -57,12 +75,10 @@ def test_the_contract_suite_passes(machine: Machine, choice: str) -> None:
         f"printf '%s\\n' {bench.SITE} /usr/lib/interceptor "
         ">/usr/local/lib/python3.11/dist-packages/bench.pth"
     )
-    file = "tests/contract/test_backend_contract.py"
-    cases = [f"{file}::{name}[{choice}-everything]" for name in CONTRACT[:3]]
-    cases.append(f"{file}::{CONTRACT[3]}[{choice}]")
+    cases = CASES[choice]
     done = machine.run(
         f"cd {bench.CHECKOUT}; export PYTHONDONTWRITEBYTECODE=1\n"
-        f"python3 -m pytest -q -p no:cacheprovider -W ignore {' '.join(cases)}",
+        f"python3 -m pytest -q -p no:cacheprovider -W ignore {shlex.join(cases)}",
         timeout_s=SUITE_LIMIT_S,
         check=False,
     )
