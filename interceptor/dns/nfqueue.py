@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 IDLE_S = 0.25  # longest receive without a packet
 SOCKET_BYTES = 8 << 20  # a queued packet of 80 bytes takes about 1 KiB of the buffer
 BOUNDS_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3)
-PROC_QUEUES = Path("/proc/net/netfilter/nfnetlink_queue")
+PROC_QUEUES = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 SAMPLE = 16  # every how many packets the time is taken; a power of two
 
 _PRE_ROUTING = 0  # linux/netfilter.h, enum nf_inet_hooks
@@ -44,8 +44,10 @@ _TCP = b"\6"
 # linux/netlink.h and linux/netfilter/nfnetlink_queue.h
 _SOL_NETLINK, _NO_ENOBUFS = 270, 5
 _CONFIG = 3 << 8 | 2  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_CONFIG
+_VERDICTS = 3 << 8 | 3  # NFQNL_MSG_VERDICT_BATCH
 _LENGTH, _MASK, _FLAGS = 3, 4, 5  # NFQA_CFG_QUEUE_MAXLEN, NFQA_CFG_MASK, NFQA_CFG_FLAGS
 _FAIL_OPEN = 1
+_VERDICT_HEADER, _ACCEPT = 2, 1  # NFQA_VERDICT_HDR; linux/netfilter.h, NF_ACCEPT
 _NLM_F_REQUEST = 1
 
 
@@ -95,6 +97,13 @@ class Queue:
             # A full queue is to let further packets pass instead of dropping them.
             netlink.send(_request(number, {_MASK: _FAIL_OPEN, _FLAGS: _FAIL_OPEN}))
         self._queue, self._number = queue, number
+
+    @property
+    def descriptor(self) -> int:
+        """The socket that is bound; it stays the queue's."""
+        if self._queue is None:
+            raise RuntimeError("open the queue first")
+        return int(self._queue.get_fd())
 
     def serve(self) -> None:
         """Answer until `stop`; then what is queued already, and give the queue back."""
@@ -173,10 +182,31 @@ def _is_tcp(packet: bytes) -> bool:
 def _request(number: int, settings: Mapping[int, int]) -> bytes:
     """A change of the queue's settings that the library has no call for. The kernel takes it
     only from the socket that is bound, and at once."""
-    body = struct.pack("!BBH", socket.AF_UNSPEC, 0, number)
-    for kind, value in settings.items():
-        body += struct.pack("=HH", 8, kind) + struct.pack("!I", value)
-    return struct.pack("=IHHII", 16 + len(body), _CONFIG, _NLM_F_REQUEST, 0, 0) + body
+    body = b"".join(
+        struct.pack("=HH", 8, kind) + struct.pack("!I", value) for kind, value in settings.items()
+    )
+    return _message(_CONFIG, number, body)
+
+
+def _message(kind: int, number: int, body: bytes) -> bytes:
+    body = struct.pack("!BBH", socket.AF_UNSPEC, 0, number) + body
+    return struct.pack("=IHHII", 16 + len(body), kind, _NLM_F_REQUEST, 0, 0) + body
+
+
+def accept_all(descriptor: int, number: int) -> int:
+    """Let everything that waits in a queue go on, and everything that comes. Returns how many
+    packets waited. ``descriptor`` is a duplicate of the socket that is bound, and whose reader
+    is gone. Raises OSError."""
+    columns = _observe(number)
+    waiting, last = (int(columns[2]), int(columns[7])) if columns else (0, 0)
+    # Ids grow by one a packet, and wrap; the kernel compares their distance, as of two times.
+    beyond = (last + (1 << 30)) & 0xFFFFFFFF
+    verdict = struct.pack("=HH", 12, _VERDICT_HEADER) + struct.pack("!II", _ACCEPT, beyond)
+    with socket.socket(fileno=os.dup(descriptor)) as netlink:
+        # No room first, so that nothing new comes to wait (the queue fails open).
+        netlink.send(_request(number, {_LENGTH: 0}))
+        netlink.send(_message(_VERDICTS, number, verdict))
+    return waiting
 
 
 def observe_drops(number: int) -> Counter[str]:
@@ -185,14 +215,17 @@ def observe_drops(number: int) -> Counter[str]:
     Columns of the kernel's seq_show in nfnetlink_queue.c: queue number, peer, waiting, copy
     mode, copy range, dropped by queue, dropped by socket, last id, 1.
     """
-    drops: Counter[str] = Counter()
+    columns = _observe(number)
+    if not columns:
+        return Counter()
+    return Counter({"queue-full": int(columns[5]), "socket-full": int(columns[6])})
+
+
+def _observe(number: int) -> list[str]:
+    """A queue's row; empty where nobody is bound to it."""
     try:
         rows = PROC_QUEUES.read_text().splitlines()
     except OSError:
-        return drops
-    for row in rows:
-        columns = row.split()
-        if len(columns) >= 7 and columns[0] == str(number):
-            drops["queue-full"] = int(columns[5])
-            drops["socket-full"] = int(columns[6])
-    return drops
+        return []
+    found = [row.split() for row in rows]
+    return next((row for row in found if len(row) >= 8 and row[0] == str(number)), [])

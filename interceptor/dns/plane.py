@@ -1,8 +1,9 @@
 """The daemon's side of the DNS worker: its table, its life signs, its successor.
 
 A worker that ends, or gives no life sign for HUNG_S, is killed and replaced by
-one with the present table. Until the new one listens, the rule's bypass gives
-every query to the host's own resolver.
+one with the present table. What waited in its queue goes on to its resolver (see
+`hold`), and until the new one listens the rule's bypass gives every query to the
+host's own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from time import monotonic
 import interceptor
 from interceptor.dns import frame
 from interceptor.dns.frame import Beat, Change, Kind, Row, Settings
+from interceptor.dns.hold import Hold
 from interceptor.dns.nfqueue import BOUNDS_S, SAMPLE
 from interceptor.host import command, endure, share
 from interceptor.host.command import Process
@@ -72,6 +74,7 @@ class Plane:
         self._view = view
         self._log = log
         self._process: Process | None = None
+        self._hold: Hold | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._lock = asyncio.Lock()  # frames of a load and of a change must not mix
@@ -182,10 +185,10 @@ class Plane:
                 why = f"could not be started: {error}"
                 self._born = monotonic()
             failures = 0 if monotonic() - self._born > CALM_S else failures + 1
+            self._log(f"dns: worker {why}; starting another")
             await self._end(graceful=False)
             self._past, self._beat = _sum(self._past, self._beat), Beat()
             self.restarts += 1
-            self._log(f"dns: worker {why}; starting another")
 
     async def _live(self) -> str:
         """One worker's life. Returns why it is over."""
@@ -210,11 +213,11 @@ class Plane:
 
     async def _start(self) -> asyncio.StreamReader:
         ours, theirs = socket.socketpair()
-        with theirs:
-            argv = (sys.executable, "-m", "interceptor.dns.worker", str(theirs.fileno()))
-            self._process = command.start(
-                self._wrap(argv), pass_fds=(theirs.fileno(),), env=_environment()
-            )
+        hold = self._hold = Hold(self._settings.queue)
+        with theirs, hold.theirs:
+            ends = theirs.fileno(), hold.theirs.fileno()
+            argv = (sys.executable, "-m", "interceptor.dns.worker", *map(str, ends))
+            self._process = command.start(self._wrap(argv), pass_fds=ends, env=_environment())
         share.rank(share.WORKER, self._process.pid)
         reader, self._writer = await asyncio.open_connection(sock=ours)
         return reader
@@ -226,6 +229,8 @@ class Plane:
                 if isinstance(value, Beat):
                     self._beat, self._signed = value, monotonic()
                 elif kind is Kind.READY:
+                    if self._hold is not None:
+                        self._hold.recv()
                     self._signed = monotonic()
                     self._ready.set()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -247,11 +252,13 @@ class Plane:
             self._writer.close()
             self._writer = None
         process, self._process = self._process, None
-        if process is None:
-            return
-        if not graceful or await asyncio.to_thread(process.wait, HUNG_S) is None:
-            process.signal(signal.SIGKILL)
-        await asyncio.to_thread(process.stop)
+        if process is not None:
+            if not graceful or await asyncio.to_thread(process.wait, HUNG_S) is None:
+                process.signal(signal.SIGKILL)
+            await asyncio.to_thread(process.stop)
+        hold, self._hold = self._hold, None
+        if hold is not None and (waited := hold.release()):
+            self._log(f"dns: {waited} queries that waited for the worker go on to their resolvers")
 
 
 def _environment() -> dict[str, str]:

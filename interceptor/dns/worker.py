@@ -1,7 +1,8 @@
 """The DNS worker: a lean process of two threads that answers mesh names.
 
-Run as ``python -m interceptor.dns.worker FD`` by ``plane``; FD is its end of a
-socket pair. The main thread is the netfilter queue's and does nothing else.
+Run as ``python -m interceptor.dns.worker FD CHANNEL`` by ``plane``; FD is its end of a
+socket pair, through CHANNEL it lends its queue (see ``hold``). The main thread is the
+netfilter queue's and does nothing else.
 The other one has an event loop for the daemon's messages, TCP/53, and the
 kernel plane (see ``kernel``), which needs no queue. They share the
 interpreter's lock, which the main thread gets back within SWITCH_S whatever the
@@ -27,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from interceptor.dns import frame
+from interceptor.dns import frame, hold
 from interceptor.dns.entry import Touched
 from interceptor.dns.frame import Beat, Change, Kind, Settings
 from interceptor.dns.kernel import Kernel
@@ -246,7 +247,7 @@ def _open_queue(queue: Queue, settings: Settings) -> None:
             pause.wait(0.01)
 
 
-def run(descriptor: int) -> int:
+def run(descriptor: int, channel: int) -> int:
     """The whole life of a worker. Returns its exit code."""
     parent.die_with(os.getppid())
     sys.setswitchinterval(SWITCH_S)
@@ -264,6 +265,7 @@ def run(descriptor: int) -> int:
     else:
         signal.signal(signal.SIGTERM, lambda *_: worker.queue.stop())
         _open_queue(worker.queue, worker.settings)
+        hold.lend(worker.queue.descriptor, channel)
         control.opened()
         worker.queue.serve()
         thread.join(LAST_WORDS_S)
@@ -275,4 +277,4 @@ def run(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(int(sys.argv[1])))
+    sys.exit(run(int(sys.argv[1]), int(sys.argv[2])))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +33,36 @@ def test_a_hanging_worker_is_replaced_within_five_seconds(
     assert time.monotonic() - stopped < 5
     assert own_plane.plane.pid != first
     assert "no life sign" in own_world.log[0]
+
+
+ASK_ONCE = """
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.connect((sys.argv[1], 53)); sock.settimeout(6)
+for number in range(20): sock.send(number.to_bytes(2, "big") + bytes.fromhex(sys.argv[2])[2:])
+print(len({sock.recv(600)[:2] for _ in range(20)}))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_what_waits_for_a_lost_worker_goes_on(
+    own_world: World, own_plane: Running, number: signal.Signals
+) -> None:
+    """No client asks twice here: what the kernel dropped would stay lost."""
+    pid = own_plane.plane.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    query = "000001000001000000000000" + b"\3www\5other\4test\0".hex() + "00010001"
+    script = own_world.folder / "once.py"
+    script.write_text(ASK_ONCE)
+    line = f"python3 {script} {SERVER4} {query}"
+    asking = own_world.start(own_world.vm, line, stdout=subprocess.PIPE)
+    queue = Path("/proc/net/netfilter/nfnetlink_queue")
+    waits = ["cat", str(queue)]
+    own_world.wait(lambda: own_world.inside(own_world.vm, waits).stdout.split()[2:3] == ["20"], 3)
+    os.kill(pid, number)
+    assert asking.communicate(timeout=8)[0] == b"20\n"
+    own_world.wait(lambda: any("20 queries that waited" in line for line in own_world.log))
 
 
 def test_without_a_worker_every_name_goes_to_the_hosts_own_resolver(

@@ -190,6 +190,8 @@ def test_a_worker_ends_with_its_daemon() -> None:
         assert process is not None
         code = await asyncio.to_thread(process.wait, 5)
         process.close()
+        assert bench.plane._hold is not None
+        bench.plane._hold.release()
         assert code == 0
         return pid
 
