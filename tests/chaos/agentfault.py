@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-from tests.chaos import cost, life, world
+from tests.chaos import cost, life, process, world
 from tests.chaos import stage as stages
 from tests.chaos.life import Life
 from tests.chaos.schedule import Step
@@ -49,7 +49,7 @@ def daemon_kill(stage: Stage, step: Step) -> None:
 
 
 def _victim(pid: int) -> int:
-    if not pid or not life.is_alive(pid):
+    if not pid or not process.is_alive(pid):
         raise stages.NoVictim("process")
     return pid
 
@@ -69,7 +69,7 @@ def worker_hang(stage: Stage, step: Step) -> Undo:
 def worker_kill(stage: Stage, step: Step) -> None:
     pid = _victim(stage.life.find(life.WORKER))
     trouble = stages.open_trouble(stage, step)
-    life.send(pid, signal.SIGKILL)
+    process.send(pid, signal.SIGKILL)
     trouble.end_s = monotonic()
 
 
@@ -80,7 +80,7 @@ def _envoy(stage: Stage) -> int:
 def sidecar_kill(stage: Stage, step: Step) -> None:
     pid = _envoy(stage)
     trouble = stages.open_trouble(stage, step)
-    life.send(pid, signal.Signals[f"SIG{step.variant}"])
+    process.send(pid, signal.Signals[f"SIG{step.variant}"])
     trouble.end_s = monotonic() + (3.0 if step.variant == "TERM" else 0.0)
 
 
@@ -89,8 +89,8 @@ def sidecar_hang(stage: Stage, step: Step) -> Undo:
     return stages.lasting(
         stage,
         step,
-        lambda: life.send(pid, signal.SIGSTOP),
-        lambda: life.send(pid, signal.SIGCONT),
+        lambda: process.send(pid, signal.SIGSTOP),
+        lambda: process.send(pid, signal.SIGCONT),
     )
 
 

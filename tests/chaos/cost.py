@@ -79,8 +79,6 @@ def of(step: Step, backend: str) -> dict[Effect, float]:
             return {CALL: SIDECAR_S, BREAK: 0.5}
         case Kind.SIDECAR_HANG:
             return {CALL: 2.0}
-        case Kind.NO_DOCUMENTS:
-            return {Effect.PASS_UDP: 3.0, Effect.PASS_TCP: 3.0, CALL: 3.0, BREAK: 1.0}
         case Kind.DISK_FULL | Kind.DESCRIPTORS:
             return {AWAY: 2.0}
     return {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from time import monotonic
 
 from interceptor.lab.world import SWITCH
-from tests.chaos import command, cost, life, world
+from tests.chaos import command, cost, process, world
 from tests.chaos import stage as stages
 from tests.chaos.schedule import Step
 from tests.chaos.stage import BOTH, Stage, Undo
@@ -101,7 +101,7 @@ def resolver_restart(stage: Stage, step: Step) -> Undo:
 
     def kill() -> None:
         for pid in lab.pids("dns"):
-            life.send(pid, signal.SIGKILL)
+            process.send(pid, signal.SIGKILL)
 
     return stages.lasting(stage, step, kill, lambda: lab._serve_names(lab.world.host("dns")))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 from contextlib import suppress
@@ -16,7 +15,7 @@ import yaml
 
 from interceptor.lab import description, removal
 from interceptor.lab.agent import Agent
-from tests.chaos import cost
+from tests.chaos import cost, process
 from tests.chaos.window import Effect, Ledger, Trouble
 
 STOPPING = '"event": "stopping"'
@@ -50,6 +49,7 @@ class Life:
     lifted_s: float = 0.0
     _aways: list[Trouble] = field(default_factory=list)
     _hung: dict[int, Trouble] = field(default_factory=dict)
+    _ended: set[int] = field(default_factory=set)
     _anew: set[int] = field(default_factory=set)
     _launch_s: float | None = None
     _launched_s: float = 0.0
@@ -65,6 +65,7 @@ class Life:
     def tick(self, now_s: float) -> None:
         """Follow the log and the processes; start what is due."""
         self._follow_log(now_s)
+        self._follow_hung(now_s)
         self._follow_worker(now_s)
         self._follow_end(now_s)
         if self._launch_s is not None and now_s >= self._launch_s:
@@ -102,45 +103,44 @@ class Life:
             self.back_s.append(now_s - away.begin_s)
             self._aways.remove(away)
         for pid, hang in list(self._hung.items()):
-            if not is_alive(pid):
+            if not process.is_alive(pid):
                 hang.end_s = now_s
                 del self._hung[pid]
 
     def _follow_worker(self, now_s: float) -> None:
-        if self._worker and not is_alive(self._worker):
+        if self._worker and not process.is_alive(self._worker):
             self.ledger.note(
                 "worker-end", now_s - 0.3, now_s, {Effect.LOSE_OURS: 0.1, Effect.AWAY: 0}
             )
             if (hang := self._hung.pop(self._worker, None)) is not None:
                 hang.end_s = now_s
-                self.hangs_s.append(now_s - hang.begin_s)
-                self._expect_soon(hang)
             self._worker = 0
         if not self._worker:
             self._worker = self.find(WORKER)
 
-    def _expect_soon(self, hang: Trouble) -> None:
-        """A hung worker is to be noticed in time, unless who should notice was away, too."""
-        aways = [
-            each for each in self.ledger.troubles if each is not hang and each.end_s > hang.begin_s
-        ]
-        ours = Ledger([each for each in aways if each.begin_s < hang.end_s])
-        if hang.end_s > ours.settle(hang.begin_s, HANG_S):
-            length_s = hang.end_s - hang.begin_s
-            self.broken.append(f"the worker hung for {length_s:.2f} s from {hang.begin_s:.3f} on")
+    def _follow_hung(self, now_s: float) -> None:
+        """One that hangs is to be ended in time, unless who should notice was away, too."""
+        for pid, hang in self._hung.items():
+            if pid in self._ended or process.is_alive(pid):
+                continue
+            self._ended.add(pid)
+            self.hangs_s.append(now_s - hang.begin_s)
+            others = [each for each in self.ledger.troubles if each is not hang]
+            if now_s > Ledger(others).settle(hang.begin_s, HANG_S):
+                self.broken.append(f"{hang.cause} for {self.hangs_s[-1]:.2f} s, {hang.begin_s:.3f}")
 
     def _follow_end(self, now_s: float) -> None:
-        process = self.agent.process
-        if process is None:
+        launched = self.agent.process
+        if launched is None:
             return
-        code = process.poll()
+        code = launched.poll()
         if code is None:
             if self._stopping_s is not None and now_s - self._stopping_s > STOP_S:
                 self.broken.append(f"the stop at {self._stopping_s:.3f} took over {STOP_S} s")
-                process.signal(signal.SIGKILL)
+                launched.signal(signal.SIGKILL)
                 self._stopping_s = now_s
             return
-        process.close()
+        launched.close()
         self.agent.process = None
         if self._stopping_s is None and not self.is_impaired(now_s):
             self.broken.append(f"the agent ended by itself with {code} at {now_s:.3f}")
@@ -165,7 +165,7 @@ class Life:
         for file in (top / "cgroup.procs", *top.glob("*/cgroup.procs")):
             with suppress(OSError):
                 pids += [int(word) for word in file.read_text().split()]
-        self._known = {pid: self._known.get(pid) or command_line(pid) for pid in pids}
+        self._known = {pid: self._known.get(pid) or process.command_line(pid) for pid in pids}
         return next((pid for pid, line in self._known.items() if words in line), 0)
 
     def daemon(self) -> int:
@@ -173,7 +173,7 @@ class Life:
         if self.agent.process is None or self._launch_s is not None:
             return 0
         worker = self.find(WORKER)
-        return parent(worker) if worker else self.agent.process.pid
+        return process.parent(worker) if worker else self.agent.process.pid
 
     @property
     def is_up(self) -> bool:
@@ -217,18 +217,18 @@ class Life:
             self.kill(cause, pause_s, more)
             return
         self._away(cause, more, anew=False)
-        send(pid, signal.SIGKILL)
+        process.send(pid, signal.SIGKILL)
 
     def hang(self, cause: str, pid: int, more: dict[Effect, float]) -> None:
         """SIGSTOP; `wake` or somebody's SIGKILL ends it."""
         self._hurt_s = monotonic()
         self._hung[pid] = self.ledger.open(cause, monotonic(), {Effect.AWAY: 1.0} | more)
-        send(pid, signal.SIGSTOP)
+        process.send(pid, signal.SIGSTOP)
 
     def wake(self, pid: int) -> None:
         """SIGCONT, where nobody has made an end of it."""
-        send(pid, signal.SIGCONT)
-        if pid in self._hung and is_alive(pid):
+        process.send(pid, signal.SIGCONT)
+        if pid in self._hung and process.is_alive(pid):
             self._hung.pop(pid).end_s = monotonic()
 
     def _launch(self) -> None:
@@ -269,37 +269,3 @@ def said_s(line: str) -> float:
     """When a line was logged, by CLOCK_MONOTONIC."""
     said = datetime.fromisoformat(json.loads(line)["timestamp"])
     return said.timestamp() - time() + monotonic()
-
-
-def send(pid: int, number: signal.Signals) -> None:
-    """A signal, unless the process has ended."""
-    if pid:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def _stat(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def is_alive(pid: int) -> bool:
-    """Whether it runs, or is stopped; a zombie does neither."""
-    words = _stat(pid)
-    return bool(words) and words[0] not in "ZX"
-
-
-def parent(pid: int) -> int:
-    """The process that started it; 0 where it has ended."""
-    words = _stat(pid)
-    return int(words[1]) if words else 0
-
-
-def command_line(pid: int) -> str:
-    """Its words, or nothing where it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-    except OSError:
-        return ""

@@ -143,15 +143,6 @@ class Pool:
     backends: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class Doubt:
-    """Between these times nobody can say whether a host is there."""
-
-    number: int
-    since_s: float
-    end_s: float = math.inf
-
-
 Late = Callable[[float], float]
 """From when something was changed to when everybody has to know."""
 
@@ -162,20 +153,9 @@ class History:
     def __init__(self, now_s: float) -> None:
         self._truths = {number: [Truth(now_s, 0)] for number in range(HOSTS)}
         self._pools = [Pool(now_s, tuple(POOL_BACKENDS))]
-        self._doubts: list[Doubt] = []
         self.wrong: set[int] = set()
-
-    def spoil(self, number: int, now_s: float) -> None:
-        """Its document is being made wrong: the last good one holds, or, begun anew, none."""
-        self.wrong.add(number)
-        self._doubts.append(Doubt(number, now_s))
-
-    def mend(self, number: int, now_s: float) -> None:
-        """It is being made right again."""
-        self.wrong.discard(number)
-        for doubt in self._doubts:
-            if doubt.number == number:
-                doubt.end_s = min(doubt.end_s, now_s)
+        """Hosts whose document is wrong now: what it said last holds, over restarts, too."""
+        self.changed_s = now_s
 
     @property
     def is_disturbed(self) -> bool:
@@ -185,10 +165,12 @@ class History:
     def tell(self, number: int, now_s: float, generation: int | None) -> None:
         """The documents are being changed now."""
         self._truths[number].append(Truth(now_s, generation))
+        self.changed_s = now_s
 
     def tell_pool(self, now_s: float, backends: tuple[str, ...]) -> None:
         """The pool's endpoints are being changed now."""
         self._pools.append(Pool(now_s, backends))
+        self.changed_s = now_s
 
     def pool(self) -> tuple[str, ...]:
         """The pool's endpoints in force."""
@@ -211,11 +193,7 @@ class History:
         """
         name, kind = asked.split()
         number = int(name[1 : name.index(".")])
-        found = {
-            "pass"
-            for doubt in self._doubts
-            if doubt.number == number and doubt.since_s <= ended_s and sent_s <= late(doubt.end_s)
-        }
+        found = set()
         for truth in _current(self._truths[number], sent_s, ended_s, late):
             if truth.generation is None:
                 found.add("pass")

@@ -16,7 +16,7 @@ from tests.chaos.window import Ledger, Trouble
 from tests.chaos.world import TWIN, VM, Place
 
 BOTH = (VM, TWIN)
-Undo = Callable[[], None]
+Undo = Callable[[], object]
 
 
 @dataclass

@@ -49,7 +49,7 @@ def tell(outcome: Outcome) -> str:
     """One back end's figures."""
     vm, twin, outside = (outcome.tallies[host] for host in (VM, TWIN, OUTSIDE))
     connections = [what for what in What if what not in (*LOOKUPS, What.STALL)]
-    as_twin = f"{_total(lost(vm, by_us=False))} (twin: {_total(lost(twin, by_us=False))})"
+    as_twin = [_causes(lost(tally, by_us=False)) for tally in (vm, twin)]
     lines = [
         f"{outcome.backend}, seed {outcome.seed}: {len(outcome.done)} faults in "
         f"{outcome.seconds:.0f} s",
@@ -62,8 +62,9 @@ def tell(outcome: Outcome) -> str:
         "  names of others",
         _row("  lookups lost by our doing", sum("no query" in each for each in vm.broken)),
         _row("  lookups lost as without us", f"{whole(vm)} (twin: {whole(twin)})"),
-        _row("  queries lost as without us", as_twin),
-        _row("  queries lost in a dying worker's queue", _counted(lost(vm, by_us=True))),
+        _row("  queries lost as without us", as_twin[0]),
+        _row("    by the twin", as_twin[1]),
+        _row("  queries lost in a dying worker's queue", _causes(lost(vm, by_us=True))),
         _row("  longest gap", f"{vm.gap_s:.2f} s (twin: {twin.gap_s:.2f} s)"),
         _row("host identical after clean", f"{outcome.cleans} times"),
         _row(
@@ -78,8 +79,12 @@ def tell(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _total(counts: Counter[str]) -> int:
-    return sum(counts.values())
+def _causes(counts: Counter[str]) -> str:
+    """How many, and by which faults."""
+    found: Counter[str] = Counter()
+    for key, count in counts.items():
+        found[key.rpartition(": ")[2]] += count
+    return f"{sum(counts.values())} ({_counted(found)})"
 
 
 def complain(outcome: Outcome) -> str:

@@ -14,9 +14,9 @@ from time import monotonic, sleep
 from interceptor.host import command
 from interceptor.lab.removal import LabFailed, wait_until
 from interceptor.lab.world import Lab
-from tests.chaos import cost, fault, record, shape, world
+from tests.chaos import cost, fault, process, record, shape, world
 from tests.chaos.judge import Judge, Tally
-from tests.chaos.life import Life, command_line
+from tests.chaos.life import Life
 from tests.chaos.mesh import History
 from tests.chaos.record import What
 from tests.chaos.schedule import Kind, Step
@@ -155,7 +155,7 @@ class Torment:
         self.outcome.life = {
             "back-offs announced": str(one.back_offs),
             "agent back after": told(one.back_s),
-            "hung worker ended after": told(one.hangs_s),
+            "hung process ended after": told(one.hangs_s),
         }
         if self.outcome.broken() and not everything:
             raise Failed("something was found that may not be")
@@ -188,8 +188,8 @@ class Torment:
         self._ledger.note("stall", one.sent_s, one.ended_s, {Effect.AWAY: 0.0})
 
     def _end_load(self) -> None:
-        for process in self._load.values():
-            process.stop(grace_s=15)
+        for each in self._load.values():
+            each.stop(grace_s=15)
         self._load = {}
 
     # --- clean
@@ -215,7 +215,7 @@ class Torment:
         """No process of ours is left; the tellers and the load are the test's."""
 
         def left() -> list[str]:
-            lines = [command_line(pid) for pid in self._lab.pids(VM)]
+            lines = [process.command_line(pid) for pid in self._lab.pids(VM)]
             return [line for line in lines if line and "tests.c" not in line]
 
         try:
