@@ -97,7 +97,7 @@ class Journal:
         for line in self.path.read_text(errors="replace").splitlines():
             try:
                 undo = decode(line)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 log.warning("journal %s: a line that is not whole is left out", self.path)
                 continue
             if undo not in found:
@@ -118,7 +118,17 @@ class Journal:
 def decode(line: str) -> tuple[Command, ...]:
     """One line of the journal. Raises ValueError, KeyError or TypeError on anything else."""
     undo = json.loads(line)["undo"]
-    return tuple(Command(tuple(argv), stdin, tolerant=True) for argv, stdin in undo)
+    return tuple(_command(argv, stdin) for argv, stdin in undo)
+
+
+def _command(argv: object, stdin: object) -> Command:
+    """One command of a line that may be damaged. Raises ValueError."""
+    if not isinstance(argv, list) or not argv or not isinstance(stdin, str | None):
+        raise ValueError("not a command")
+    for word in argv:
+        if not isinstance(word, str) or "\0" in word:
+            raise ValueError(f"not a word: {word!r}")
+    return Command(tuple(argv), stdin, tolerant=True)
 
 
 def run(item: Command) -> command.Completed:

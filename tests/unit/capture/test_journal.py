@@ -123,3 +123,13 @@ def test_whatever_stands_in_a_journal_is_read_or_refused(line: str) -> None:
         decode(line)
     except (ValueError, KeyError, TypeError):
         pass
+
+
+@pytest.mark.parametrize(
+    "undo",
+    ["[[5, null]]", "[[[], null]]", '[[["rm", 5], null]]', '[[["a\\u0000b"], null]]', '[["x", 7]]'],
+)
+def test_what_is_no_command_is_left_out(tmp_path: Path, undo: str) -> None:
+    path = tmp_path / "journal"
+    path.write_text(f'{{"why": "x", "undo": {undo}}}\n{"[" * 100_000}\n')
+    assert Journal(path).read() == ()
