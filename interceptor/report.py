@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Protocol
 
 import interceptor
-from interceptor.capture import neighbour, tally
+from interceptor.capture import tally
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
 from interceptor.capture.plan import Plane as PlanPlane
@@ -85,7 +85,7 @@ def status(daemon: Running) -> dict[str, object]:
         "sidecar": _sidecar(daemon),
         "reasserted": dict(daemon.guard.repairs),
         "reassert_waits_s": daemon.guard.waits(),
-        "neighbours": [each.text() for each in neighbour.observe(daemon.guard.backend.names)],
+        "neighbours": [each.text() for each in daemon.guard.neighbours()],
         "looked_after": _looked_after(daemon.lifeline),
     }
     return tree

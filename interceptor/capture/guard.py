@@ -46,6 +46,7 @@ class Guard:
         self._checking = asyncio.Lock()  # one repair for one fault, whoever noticed it
         self._woken = asyncio.Event()
         self._looked_s, self._look_took_s = monotonic(), 0.0
+        self._is_blind = False  # the last look failed
 
     async def install(self, plan: Plan) -> None:
         """Make the host follow ``plan``."""
@@ -125,7 +126,7 @@ class Guard:
                 await self._woken.wait()
         except TimeoutError:
             is_due = 0.0 in self.patience.waiting().values()
-            if is_due or monotonic() - self._looked_s >= self._look_s:
+            if self._is_blind or is_due or monotonic() - self._looked_s >= self._look_s:
                 return True
             return await asyncio.to_thread(self.backend.is_amiss)
         # Others may make changes without end, and each look costs what it costs.
@@ -140,7 +141,7 @@ class Guard:
     def _pause_s(self) -> float | None:
         """How long to wait for news; None: until there are some."""
         pauses = list(self.patience.waiting().values())
-        if any(name not in ("routes", "nftables") for name in self.backend.names):
+        if self._is_blind or not self.backend.is_told:
             pauses.append(GLANCE_S)
         return min(pauses, default=None)
 
@@ -156,10 +157,7 @@ class Guard:
             async with self._lock:
                 if self.plan is None:
                     return False
-                began_s = monotonic()
-                found = await asyncio.to_thread(self._compare, self.plan, self._seen)
-                self._looked_s = monotonic()
-                self._look_took_s = self._looked_s - began_s
+                found = await self._look(self.plan)
             drifts = {number: each for number, (_, each) in found.items()}
             self.drift = bool(drifts)
             await self._see(drifts.values())
@@ -169,11 +167,26 @@ class Guard:
                 self.drift = len(due) < len(drifts)
             return bool(due)
 
+    async def _look(self, plan: Plan) -> dict[int, tuple[str, Drift]]:
+        """As `_compare`; nothing where that fails, and then it is tried again soon."""
+        began_s, was_blind = monotonic(), self._is_blind
+        try:
+            found = await asyncio.to_thread(self._compare, plan, self._seen)
+            self._is_blind = False
+        except (InterceptorError, OSError, ValueError) as error:
+            found, self._is_blind = {}, True
+            if not was_blind:
+                log.warning("what is installed could not be looked at: %s", error)
+        self._looked_s = monotonic()
+        self._look_took_s = self._looked_s - began_s
+        return found
+
     async def _see(self, drifts: Iterable[Drift]) -> None:
         begun = self.patience.see(cause for each in drifts for cause in each.causes)
         if begun:
             words = ", ".join(f"{cause.value} in {pause_s:g} s" for cause, pause_s in begun.items())
-            others = "; ".join(each.text() for each in await self._neighbours())
+            found = await asyncio.to_thread(self.neighbours)
+            others = "; ".join(each.text() for each in found)
             log.warning(
                 "somebody removes what is ours again and again; next repair: %s. "
                 "At the same hooks: %s",
@@ -192,7 +205,7 @@ class Guard:
             for number in due:
                 try:
                     await asyncio.to_thread(self.backend.parts[number].apply, self.plan)
-                except InterceptorError as error:
+                except (InterceptorError, OSError) as error:
                     log.error("what was changed could not be put back: %s", error)
                     return
         self.repairs.update(cause.value for cause in causes)
@@ -205,9 +218,9 @@ class Guard:
         waiting = self.patience.waiting()
         return {cause.value: round(left_s, 1) for cause, left_s in waiting.items() if left_s > 0}
 
-    async def _neighbours(self) -> tuple[Neighbour, ...]:
-        """Who else is at the hooks that we use, now."""
-        return await asyncio.to_thread(neighbour.observe, self.backend.names)
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Who else is at the hooks that we use, now. Blocks: programs are run."""
+        return neighbour.observe(self.backend.names, self.backend.sites.capture)
 
 
 def _is_usual(found: Drift) -> bool:

@@ -117,6 +117,11 @@ class Joined:
         for part in self.parts:
             part.backend.update(every)
 
+    @property
+    def is_told(self) -> bool:
+        """Whether every change of what is ours is told by `events`, so that nobody has to look."""
+        return set(self.names) <= {Routes.name, Nftables.name}
+
     def events(self) -> tuple[int, ...]:
         """The descriptors of all of them, the caller's."""
         found = (part.backend.events() for part in self.parts)

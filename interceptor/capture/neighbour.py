@@ -7,20 +7,30 @@ that reloads, an orchestrator or another mesh, the first question is who was the
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from interceptor.capture import restore
 from interceptor.capture.ruleset import TABLE
-from interceptor.host import command, tc
+from interceptor.host import bpf, bpflink, command, tc
+from interceptor.host.bpf import AttachType
 from interceptor.host.tc import Filter
 
 HOOKS = ("prerouting", "output")
 TABLES = ("raw", "mangle", "nat", "filter")  # of iptables, in the order of their priorities
 LEGACY_TABLES = Path("/proc/self/net/ip_tables_names"), Path("/proc/self/net/ip6_tables_names")
+
+CONNECT: Mapping[AttachType, str] = {
+    AttachType.CGROUP_INET4_CONNECT: "connect4",
+    AttachType.CGROUP_INET6_CONNECT: "connect6",
+}
+"""Where connections are steered, and our program there; in the kernel its name is longer."""
 
 OWNERS: tuple[tuple[str, str], ...] = (
     (r"firewalld|.*_direct$|(PRE|POST|FWD|IN|OUT)_\w+", "firewalld"),
@@ -182,17 +192,55 @@ def parse_filters(filters: Iterable[Filter], devices: Mapping[int, str]) -> tupl
     return tuple(found)
 
 
-def observe(names: Iterable[str]) -> tuple[Neighbour, ...]:
-    """Everybody at the hooks of these back ends. What cannot be read is left out."""
+def observe(names: Iterable[str], capture: Path) -> tuple[Neighbour, ...]:
+    """Everybody at the hooks of these back ends; ``capture`` is the folder of the cgroup that is
+    captured. What cannot be read is left out."""
     chosen = frozenset(names)
     found: list[Neighbour] = []
+    looks: list[Callable[[], Iterable[Neighbour]]] = []
     if chosen - {"routes", "ebpf"}:
-        found += _observe_netfilter()
+        looks.append(_observe_netfilter)
     if "ebpf" in chosen:
-        devices = dict(socket.if_nameindex())
-        places = [(index, hook) for index in sorted(tc.clsacts()) for hook in tc.Hook]
-        found += parse_filters((f for place in places for f in tc.filters(*place)), devices)
+        looks += [_observe_filters, _observe_tcx, partial(_observe_cgroup, capture)]
+    for look in looks:
+        with suppress(OSError, ValueError):
+            found += look()
     return tuple(dict.fromkeys(found))
+
+
+def _observe_filters() -> tuple[Neighbour, ...]:
+    places = [(index, hook) for index in sorted(tc.clsacts()) for hook in tc.Hook]
+    found = [each for place in places for each in tc.filters(*place)]
+    return parse_filters(found, dict(socket.if_nameindex()))
+
+
+def _observe_tcx() -> Iterator[Neighbour]:
+    """Programs without a qdisc, which run before every filter (since Linux 6.6)."""
+    for index, device in socket.if_nameindex():
+        for attach in (AttachType.TCX_INGRESS, AttachType.TCX_EGRESS):
+            for number in bpflink.programs(index, attach):
+                hook = f"tcx {device} {attach.name.removeprefix('TCX_').lower()}"
+                yield _program(number, hook, "before")
+
+
+def _observe_cgroup(capture: Path) -> Iterator[Neighbour]:
+    """Programs that see a connect() of the captured cgroup besides ours."""
+    folder = os.open(capture, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for attach, ours in CONNECT.items():
+            found = [_program(n, f"cgroup {ours}") for n in bpflink.programs(folder, attach)]
+            yield from (each for each in found if not each.what.startswith(f"program {ours}_"))
+    finally:
+        os.close(folder)
+
+
+def _program(number: int, hook: str, place: str = "") -> Neighbour:
+    descriptor = bpf.program_by_id(number)
+    try:
+        name = bpf.program_info(descriptor).name
+    finally:
+        os.close(descriptor)
+    return Neighbour(hook, f"program {name or number}", owner(name), place)
 
 
 def _observe_netfilter() -> Iterator[Neighbour]:

@@ -43,6 +43,7 @@ class Command(enum.IntEnum):
     PROG_GET_FD_BY_ID = 13
     MAP_GET_FD_BY_ID = 14
     OBJ_GET_INFO_BY_FD = 15
+    PROG_QUERY = 16
     BTF_LOAD = 18
     MAP_LOOKUP_BATCH = 24
     MAP_UPDATE_BATCH = 26
@@ -76,6 +77,8 @@ class AttachType(enum.IntEnum):
     CGROUP_INET4_GETPEERNAME = 29
     CGROUP_INET6_GETPEERNAME = 30
     SK_LOOKUP = 36
+    TCX_INGRESS = 46
+    TCX_EGRESS = 47
 
 
 @cache

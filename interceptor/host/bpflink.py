@@ -5,12 +5,19 @@ A link ends with its last descriptor, unless it is pinned.
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import struct
 from dataclasses import dataclass
 
 from interceptor.host import bpf
 from interceptor.host.bpf import AttachType, Command
+
+QUERY = struct.Struct("=IIIIQII32x")
+"""Of union bpf_attr: target, attach type, flags, flags told, numbers, their count, padding; and
+all the rest, for the kernel writes its last field whether or not we say that it is there."""
+QUERY_EFFECTIVE = 1
+QUERY_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS; BPF_MPROG_MAX
 
 
 class LinkType(enum.IntEnum):
@@ -64,3 +71,16 @@ def info(link: int) -> LinkInfo:
     else:
         target, attach = struct.unpack_from("=II", raw, 16)
     return LinkInfo(number, kind, program, target, attach)
+
+
+def programs(target: int, attach: AttachType) -> tuple[int, ...]:
+    """The numbers of all programs, whosever, that run at a hook, in their order: of a cgroup
+    (a descriptor; its ancestors' programs as well) or, of tcx, of a device (its index).
+    Raises OSError (EINVAL: this kernel has no such hook)."""
+    flags = 0 if attach in (AttachType.TCX_INGRESS, AttachType.TCX_EGRESS) else QUERY_EFFECTIVE
+    numbers = (ctypes.c_uint32 * QUERY_PROGRAMS)()
+    wanted = QUERY.pack(target, attach, flags, 0, ctypes.addressof(numbers), QUERY_PROGRAMS, 0)
+    asked = ctypes.create_string_buffer(wanted, QUERY.size)
+    bpf.call(Command.PROG_QUERY, asked)
+    count = QUERY.unpack(asked.raw)[5]
+    return tuple(numbers[:count])

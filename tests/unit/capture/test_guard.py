@@ -35,6 +35,7 @@ class Text:
     host: str = ""
     applied: int = 0
     amiss: bool = False
+    fails: int = 0
     after_apply: Callable[[Text], None] = lambda text: None
     _pipe: tuple[int, int] = field(default_factory=os.pipe)
 
@@ -45,6 +46,9 @@ class Text:
         return self.wanted
 
     def observe(self) -> str:
+        if self.fails:
+            self.fails -= 1
+            raise OSError(24, "Too many open files")
         return self.host
 
     def apply(self, plan: Plan) -> None:
@@ -83,7 +87,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interceptor.capture.guard.SETTLE_S", 0.01)
     monkeypatch.setattr("interceptor.capture.guard.GLANCE_S", 0.05)
     monkeypatch.setattr(patience, "BACK_OFF_S", (0.0, 0.0, 0.0, 0.4, 0.6))
-    monkeypatch.setattr(neighbour, "observe", lambda names: (Neighbour("nat OUTPUT", "x", "ufw"),))
+    monkeypatch.setattr(neighbour, "observe", lambda *_: (Neighbour("nat OUTPUT", "x", "ufw"),))
 
 
 def guarded(*parts: Text, do: Callable[[Guard], Awaitable[None]]) -> Guard:
@@ -274,3 +278,15 @@ def test_who_checks_besides_has_the_follower_wait_for_what_is_due_later() -> Non
         await until(lambda: routes.host == ROUTE)
 
     assert guarded(routes, rules, do=do).repairs == {"routes": 4}
+
+
+def test_a_look_that_fails_is_told_once_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    rules = Text("nftables", RULE)
+
+    async def do(guard: Guard) -> None:
+        rules.fails = 3
+        rules.suffer()
+        await until(lambda: rules.host == RULE)
+
+    assert guarded(rules, do=do).repairs == {"rules": 1}
+    assert caplog.text.count("could not be looked at") == 1
