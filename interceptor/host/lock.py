@@ -48,7 +48,8 @@ class Lock:
 
 
 def holder(path: Path) -> int:
-    """The pid of the process that holds the lock, 0 where none does."""
+    """The pid of the process that holds the lock, 0 where none does, -1 where one does that has
+    not written its pid yet. Both mean many processes to kill(2): look before you signal."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

@@ -173,11 +173,17 @@ class Supervisor:
         """Whether it is time to let go of what is captured, as the last daemon asked us to."""
         return self.release_s is not None and monotonic() - self._lost_s > self.release_s
 
-    def fork(self, writer: int) -> tuple[int, Lifeline | None]:
-        """The child's pid; in the child 0, and what its work is."""
-        parent, releases = os.getpid(), self.is_lost()
-        if releases:
+    def has_released(self, code: int | None) -> bool:
+        """Whether it is done and a daemon's turn at once. One that failed is tried again when
+        the next daemon is lost, too."""
+        self._lost_s = monotonic()
+        if code == 0:
             self.release_s = None
+        return code == 0 and not self.stopping
+
+    def fork(self, writer: int, *, releases: bool) -> tuple[int, Lifeline | None]:
+        """The child's pid; in the child 0, and what its work is."""
+        parent = os.getpid()
         # A signal between the fork and `leave` would be taken by handlers that do nothing.
         signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         child = os.fork()
@@ -204,18 +210,18 @@ def live() -> Lifeline:
     supervisor = Supervisor()
     share.rank(share.SUPERVISOR)
     while True:
-        has_released = supervisor.is_lost()
+        releases = supervisor.is_lost()
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
-        child, lifeline = supervisor.fork(writer)
+        child, lifeline = supervisor.fork(writer, releases=releases)
         if lifeline is not None:
             os.close(reader)
             return lifeline
         os.close(writer)
         code = supervisor.follow(child, reader)
-        if has_released and not supervisor.stopping:
+        if releases and supervisor.has_released(code):
             continue
-        if code is not None or not supervisor.pause():
+        if (code is not None and not releases) or not supervisor.pause():
             _leave(1 if code is None else code)
 
 

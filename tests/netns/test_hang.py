@@ -20,6 +20,7 @@ from typing import cast
 
 import pytest
 
+from interceptor.host import lock
 from interceptor.lab import agent as lab_agent
 from interceptor.lab.agent import Agent
 from interceptor.lab.removal import wait_until
@@ -80,7 +81,7 @@ class Host:
             wait_until(lambda: MESH_ADDRESS in lab.log("vm", log), "the first answers")
             self.stopped_s = time.monotonic()
             for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
+                send(pid, signal.SIGSTOP)
             time.sleep(CALM_S)
             wait_until(is_back, "the agent's return", 30, 0.1)
             time.sleep(CALM_S)
@@ -101,8 +102,18 @@ class Host:
         text = self.agent.lab.run("vm", argv, check=False).stdout
         return text.endswith("web-0\n") and "envoy" not in text
 
+    def holder(self) -> int:
+        """The daemon that holds the run directory; 0: none that is known."""
+        return max(0, lock.holder(self.agent.lab.host_folder("vm") / "run" / lock.NAME))
+
     def is_well(self) -> bool:
         return self.agent.is_ready()
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """A signal to one process. To kill(2) 0, 1 and -1 mean a group, init, and everybody."""
+    assert pid > 1, f"{pid} is no process of ours"
+    os.kill(pid, number)
 
 
 def judge(text: str, stopped: float) -> Loss:
@@ -215,7 +226,7 @@ def test_a_stopped_supervisor_costs_nobody_anything(hosts: list[Host]) -> None:
         try:
             loss = host.measure([host.parent()], lambda: time.monotonic() > until)
         finally:
-            os.kill(host.parent(), signal.SIGCONT)
+            send(host.parent(), signal.SIGCONT)
         time.sleep(CALM_S)
         assert host.status()["looked_after"]["restarts"] == restarts, "nobody was blamed"
         return loss
@@ -249,6 +260,32 @@ def test_a_stopped_envoy_is_noticed_left_out_and_replaced(hosts: list[Host]) -> 
 
     for loss in everywhere(hosts, stop).values():
         assert (loss.lost, loss.mesh_s) == (0, 0.0)
+
+
+def test_a_daemon_that_does_not_come_back_is_released_from_and_captures_again(
+    hosts: list[Host],
+) -> None:
+    """on_agent_loss: release. Rules need somebody to empty them: the supervisor has it done.
+    That a program sees the lease by itself is shown in tests/netns/bpf."""
+
+    def lose(host: Host) -> None:
+        host.agent.stop()
+        host.agent = host.again({"agent": {"on_agent_loss": "release", "lease_s": 1}})
+        host.agent.start()
+        assert not host.is_direct()
+        killed: set[int] = set()
+        for _ in range(2):  # a start takes longer than the lease
+            wait_until(lambda: host.holder() not in {0, *killed}, "the next daemon", 20)
+            if not killed:
+                wait_until(host.is_well, "the first daemon", 20)
+            victim = host.holder()
+            killed.add(victim)
+            send(victim, signal.SIGKILL)
+        wait_until(host.is_direct, "the release", 10)
+        wait_until(lambda: host.is_well() and not host.is_direct(), "capture again", 20)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lose, hosts[:2]))
 
 
 def test_everything_stopped_ends_at_once_by_the_kill_of_the_launched_process(

@@ -53,6 +53,7 @@ def end(above: subprocess.Popen[str]) -> None:
 
 def test_a_stopped_child_ends_with_its_parent() -> None:
     above, pid = start("bound")
+    assert pid > 1
     os.kill(pid, signal.SIGSTOP)
     end(above)
     assert has_ended(pid)
@@ -60,6 +61,7 @@ def test_a_stopped_child_ends_with_its_parent() -> None:
 
 def test_a_child_that_did_not_ask_goes_on() -> None:
     above, pid = start("free")
+    assert pid > 1
     try:
         end(above)
         time.sleep(0.2)
