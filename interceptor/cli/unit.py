@@ -9,6 +9,7 @@ import click
 
 SOURCE = Path(__file__).with_name("interceptor.service")
 PLACE = "@PROGRAM@"
+HOMES = ("/home/", "/root/")
 
 
 def choose(argv0: str, executable: str) -> str:
@@ -19,8 +20,11 @@ def choose(argv0: str, executable: str) -> str:
 
 
 def render(program: str) -> str:
-    """The unit that runs ``program``."""
-    return SOURCE.read_text().replace(PLACE, program)
+    """The unit that runs ``program``, which it has to see, wherever it is."""
+    text = SOURCE.read_text().replace(PLACE, program)
+    if program.startswith(HOMES):
+        text = text.replace("\nProtectHome=yes\n", "\nProtectHome=read-only\n")
+    return text
 
 
 @click.command()

@@ -30,6 +30,11 @@ def test_without_a_program_of_that_name_it_is_started_as_a_module() -> None:
     assert unit.choose("/gone/interceptor", "/p") == "/p -m interceptor"
 
 
+def test_a_program_below_home_is_not_hidden_from_its_own_service() -> None:
+    assert "\nProtectHome=read-only\n" in unit.render("/home/ann/interceptor/.venv/bin/interceptor")
+    assert "\nProtectHome=yes\n" in unit.render("/usr/bin/interceptor")
+
+
 def test_the_unit_is_ready_when_the_daemon_says_so_and_is_never_given_up() -> None:
     read = configparser.RawConfigParser(strict=False)
     read.optionxform = str  # type: ignore[assignment,method-assign]
