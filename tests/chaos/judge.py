@@ -16,6 +16,13 @@ FLIGHT_S = 0.3
 FRESH_S = 2.0
 """A change of the mesh is answered within this."""
 DNS = {What.OTHER_UDP, What.OTHER_TCP, What.MESH_UDP, What.MESH_TCP}
+LOSSES = {
+    What.OTHER_UDP: (Effect.LOSE, Effect.LOSE_OURS),
+    What.OTHER_TCP: (Effect.LOSE, Effect.LOSE_OURS),
+    What.MESH_UDP: (Effect.LOSE, Effect.LOSE_OURS, Effect.PASS_UDP),
+    What.MESH_TCP: (Effect.LOSE, Effect.LOSE_OURS, Effect.PASS_TCP),
+}
+"""By which effects a single query may be lost. Where a mesh name may pass, one may be lost."""
 PASSED = "3"  # NXDOMAIN: we say it of no name of this mesh, the lab's resolver of all of them
 
 
@@ -80,10 +87,10 @@ class Judge:
         is_tcp = record.what in (What.OTHER_TCP, What.MESH_TCP)
         for sent_s, next_s in pairwise(times):
             end_s = next_s if is_tcp else sent_s + FLIGHT_S
-            for effect in (Effect.LOSE, Effect.LOSE_OURS):
+            for effect in LOSSES[record.what]:
                 if trouble := self._ledger.allows(effect, sent_s, end_s):
                     self.tally.lost[f"{record.what.value}, {effect.name}: {trouble.cause}"] += 1
-                    is_lost_by_us |= effect is Effect.LOSE_OURS
+                    is_lost_by_us |= effect is not Effect.LOSE
                     break
             else:
                 is_lost_by_us = True

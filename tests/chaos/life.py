@@ -27,6 +27,7 @@ BACK_S = 45.0
 STOP_S = 25.0
 HANG_S = 5.0
 LIFTED_S = 3.0
+DYING_S = 0.5
 WORKER, DAEMON = "interceptor.dns.worker", "interceptor"
 
 
@@ -195,10 +196,17 @@ class Life:
         if anew:
             self._anew.add(id(self._aways[-1]))
 
+    def _lose_worker(self) -> None:
+        """It dies with the agent, as soon as the processor is its for a moment."""
+        if self._worker:
+            now_s = monotonic()
+            self.ledger.note("worker-end", now_s - 0.3, now_s, {Effect.LOSE_OURS: DYING_S})
+
     def kill(self, cause: str, pause_s: float, more: dict[Effect, float]) -> None:
         """SIGKILL for what was started; it is started again after a while."""
         assert self.agent.process is not None
         self._away(cause, more)
+        self._lose_worker()
         self.agent.kill()
         self._stopping_s, self._launch_s = None, monotonic() + pause_s
 
@@ -255,6 +263,7 @@ class Life:
             self._launch_s = None
             return
         if how == "kill":
+            self._lose_worker()
             self.agent.kill()
         else:
             self.agent.stop(STOP_S)

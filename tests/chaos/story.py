@@ -28,13 +28,13 @@ def _sum(counts: Counter[str], names: Iterable[What]) -> int:
     return sum(counts[name.value] for name in names)
 
 
-def lost(tally: Tally, *, by_us: bool) -> Counter[str]:
+def lost(tally: Tally, *, by_us: bool, names: str = "other") -> Counter[str]:
     """Single queries for names of others that were lost: by our doing, or as without us."""
     return Counter(
         {
             key: count
             for key, count in tally.lost.items()
-            if key.startswith("other") and "whole" not in key and (", LOSE:" not in key) is by_us
+            if key.startswith(names) and "whole" not in key and (", LOSE:" not in key) is by_us
         }
     )
 
@@ -66,6 +66,9 @@ def tell(outcome: Outcome) -> str:
         _row("    by the twin", as_twin[1]),
         _row("  queries lost in a dying worker's queue", _causes(lost(vm, by_us=True))),
         _row("  longest gap", f"{vm.gap_s:.2f} s (twin: {twin.gap_s:.2f} s)"),
+        _row(
+            "queries for mesh names lost by our doing", _causes(lost(vm, by_us=True, names="mesh"))
+        ),
         _row("host identical after clean", f"{outcome.cleans} times"),
         _row(
             "the load did not get the processor",
