@@ -23,7 +23,7 @@ from interceptor.source import listing, state
 from interceptor.source.event import Event, Loaded, Rejected
 from interceptor.source.fault import Faults
 from interceptor.source.listing import Listing
-from interceptor.source.pace import Pace
+from interceptor.source.pace import RETRY_S, Pace
 from interceptor.source.pending import Pending, Signature
 from interceptor.source.store import NAME, Store
 from interceptor.source.watch import existing, follow
@@ -82,6 +82,7 @@ class Shelf:
         self._inventory = Inventory(node.namespace, node.domain, allocation)
         self._saved, self._pace = allocation.changes, Pace(clock)
         self._read: dict[str, Signature] = {}
+        self._postponed: dict[str, float] = {}  # to when, for want of memory
         self._pending = Pending()
         self._problems: tuple[Problem, ...] = ()
         self._is_first = True
@@ -142,6 +143,10 @@ class Shelf:
 
     def _choose(self, seen: dict[str, Signature], whole: frozenset[str], now_s: float) -> list[str]:
         """Which files to read, or to forget, now: those that have changed and rest."""
+        for path in [path for path, due_s in self._postponed.items() if now_s >= due_s]:
+            del self._postponed[path]
+            if path in self._read:
+                self._read[path] = _UNREAD
         changed = {path for path in seen if seen[path] != self._read.get(path)}
         # What a missing file or folder has said holds until it is there again.
         gone = {path for path in self._read if path not in seen and not self._faults.covers(path)}
@@ -203,8 +208,12 @@ class Shelf:
             self._read[path] = _UNREAD  # no descriptors left, a disk that fails: it may pass
             problem = Problem(path, "(file)", path, f"readable: {error.strerror}")
             self._refuse(path, (problem,), is_new)
-        except (RecursionError, MemoryError) as error:
-            problem = Problem(path, "(file)", type(error).__name__, "documents of sensible depth")
+        except RecursionError:
+            problem = Problem(path, "(file)", "too deep", "documents of a sensible depth")
+            self._refuse(path, (problem,), is_new)
+        except MemoryError:
+            self._postponed[path] = self._clock() + RETRY_S
+            problem = Problem(path, "(file)", path, "small enough for the memory that there is")
             self._refuse(path, (problem,), is_new)
         else:
             self._inventory.replace(path, parsed.pieces)

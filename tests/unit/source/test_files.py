@@ -473,6 +473,30 @@ def test_a_file_that_cannot_be_opened_now_is_read_as_soon_as_it_can(
     assert [type(event) for event in events] == [Loaded]
 
 
+def test_a_file_that_there_is_no_memory_for_is_tried_again_later(
+    mesh: config.Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(mesh, "a")
+    now = [100.0]
+    shelf = files.Shelf(mesh, NODE, clock=lambda: now[0])
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.parse, "parse", fail)
+        (rejected, _) = shelf.look(frozenset())
+        assert isinstance(rejected, Rejected)
+        assert "memory" in rejected.problems[0].legal
+    assert shelf.look(frozenset()) == []
+    now[0] += 60
+    assert shelf.look(frozenset()) == []
+    now[0] += 1
+    (event,) = shelf.look(frozenset())
+    assert isinstance(event, Loaded)
+    assert set(event.table.hosts) == {"a.example"}
+
+
 def test_a_last_good_table_that_is_too_old_is_told_and_used(mesh: config.Mesh) -> None:
     strict = mesh.model_copy(update={"max_stale_s": 1})
     fill(mesh, "a")
