@@ -55,11 +55,12 @@ ENTER = 'echo 0 >"$0"; exec "$@"'
 
 
 def world() -> World:
-    """The demo's lab without its second VM, and with a second DNS server to change to."""
+    """The demo's lab without its second VM, with a second DNS server to change to, and with a
+    host for whatever other server a test needs."""
     whole = description.default()
     hosts = tuple(host for host in whole.hosts if host.name != "vm2")
     other = description.Host("dns2", description.pair(63), records=description.RECORDS)
-    return replace(whole, hosts=(*hosts, other))
+    return replace(whole, hosts=(*hosts, other, description.Host("spare", description.pair(73))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 import yaml
 
-from interceptor.lab import snapshot
+from interceptor.host import command
+from interceptor.lab import service, snapshot
+from interceptor.lab.description import Served
+from interceptor.lab.removal import wait_until
 from interceptor.lab.snapshot import Snapshot
+from interceptor.lab.world import environment
 from tests.systemd import load
 from tests.systemd.load import MESH, MESH_ADDRESS, OTHER, OTHER_ADDRESS, Load
 from tests.systemd.machine import UNIT, Image, Machine, settings
@@ -34,6 +41,11 @@ CHECKS: Mapping[str, tuple[str, str]] = {
     "other host": (f"curl -s -4 -m 2 http://{OTHER}/", OTHER),
     "other host, IPv6": (f"curl -s -6 -m 2 http://{OTHER}/", OTHER),
 }
+
+
+OWN = "10.77.0.10"
+PORT = 8080
+"""Captured inbound; `serve` makes somebody listen there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +80,9 @@ class Scene:
             machine.close()
             raise
 
-    def start_agent(self, backend: str) -> None:
+    def start_agent(self, backend: str, mode: str = "redirect") -> None:
         """With a back end of one's choice, and with the patience of one that has not fought."""
-        over = {"capture": {"backend": backend}}
+        over = {"capture": {"backend": backend, "inbound": {"mode": mode, "ports": [PORT]}}}
         self.machine.write(
             "/etc/interceptor/interceptor.yaml", yaml.safe_dump(settings(self.machine.lab, over))
         )
@@ -102,6 +114,25 @@ class Scene:
         self.machine.stop()
         left = snapshot.diff(self.rules, rules(self.machine))
         assert not left, left
+
+
+@contextmanager
+def served(machine: Machine) -> Iterator[None]:
+    """An application on the machine, on all its addresses."""
+    word = service.encode(Served("app", PORT, (IPv4Address("0.0.0.0"), IPv6Address("::"))))
+    argv = machine.outside([sys.executable, "-m", service.__name__, word])
+    child = command.start(argv, env=environment(), stdout=None)
+    try:
+        wait_until(lambda: "app" in machine.sh(f"curl -s {OWN}:{PORT}/", check=False), "app")
+        yield
+    finally:
+        child.stop()
+
+
+def is_reached(machine: Machine) -> bool:
+    """Whether another host's call comes through to the application."""
+    call = ["curl", "-s", "-m", "2", f"http://{OWN}:{PORT}/"]
+    return machine.lab.run("svc1", call, check=False).stdout == "app\n"
 
 
 def rules(machine: Machine) -> Snapshot:

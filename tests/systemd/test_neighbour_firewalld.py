@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.systemd import neighbour
 from tests.systemd.load import OTHER, OTHER_ADDRESS, SERVER
 from tests.systemd.machine import Image
 from tests.systemd.neighbour import Neighbour, Scene
@@ -64,4 +65,22 @@ def test_panic_stops_all_and_nothing_has_to_be_done_by_hand_after_it(scene: Scen
     assert OTHER_ADDRESS not in asked, "panic is not what it was"
     scene.machine.sh("firewall-cmd --panic-off")
     scene.await_works()
+    scene.assert_alone_again()
+
+
+@pytest.mark.parametrize(
+    ("backend", "mode", "is_open"),
+    [("nftables", "redirect", True), ("nftables", "tproxy", False), ("ebpf", "redirect", False)],
+)
+def test_what_firewalld_closes_is_closed_unless_it_takes_a_redirect_for_its_owners_word(
+    scene: Scene, backend: str, mode: str, is_open: bool
+) -> None:
+    """firewalld accepts whatever was translated (`ct status dnat accept`): docs/NEIGHBOURS.md."""
+    machine = scene.machine
+    scene.start_agent(backend, mode)
+    with neighbour.served(machine):
+        assert neighbour.is_reached(machine) is is_open
+        machine.sh(f"firewall-cmd --add-port={neighbour.PORT}/tcp")
+        assert neighbour.is_reached(machine)
+        machine.sh(f"firewall-cmd --remove-port={neighbour.PORT}/tcp")
     scene.assert_alone_again()

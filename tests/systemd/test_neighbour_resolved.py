@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from interceptor.lab.removal import wait_until
+from tests.systemd import signed
 from tests.systemd.load import MESH, MESH_ADDRESS, OTHER, OTHER_ADDRESS, SERVER
 from tests.systemd.machine import Image, Machine
 
@@ -38,6 +39,13 @@ def machine(request: pytest.FixtureRequest, image: Image) -> Iterator[Machine]:
         assert found(opened, OTHER) == {OTHER_ADDRESS}
         opened.start()
         yield opened
+
+
+@pytest.fixture(scope="module")
+def anchored(machine: Machine) -> None:
+    """A server whose whole tree is signed, and resolved believes its key."""
+    machine.sh("mkdir -p /etc/dnssec-trust-anchors.d")
+    machine.write(signed.ANCHOR, signed.serve(machine))
 
 
 @pytest.fixture
@@ -147,3 +155,20 @@ def test_dns_over_tls_hides_names_from_us_and_says_so_by_their_absence(
     configure(configured, drop_in("DNSOverTLS=yes"))
     assert found(configured, MESH) == set()
     assert dug(configured, MESH).strip() == MESH_ADDRESS, "the stub's clients are seen all the same"
+
+
+@pytest.mark.parametrize("mode", ["allow-downgrade", "yes"])
+def test_with_dnssec_others_stay_authenticated_and_mesh_names_are_found(
+    configured: Machine, anchored: None, mode: str
+) -> None:
+    """Our answers bear no signatures, also for a name that the signed tree has, too."""
+    configure(configured, drop_in(f"DNSSEC={mode}", server=signed.ADDRESS))
+    told = configured.sh(f"resolvectl query -4 {OTHER}")
+    assert OTHER_ADDRESS in told
+    assert "authenticated: yes" in told
+    assert found(configured, MESH) == {MESH_ADDRESS}
+    assert found(configured, "api.partner.example") == {"192.0.2.80"}
+    assert found(configured, "ratings.mesh.internal")
+    assert "authenticated: yes" in configured.sh(f"resolvectl query -4 {OTHER}")
+    told = configured.sh("resolvectl query -4 no.such.example 2>&1", check=False)
+    assert "not found" in told, "a denial is proved as before"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.systemd import neighbour
 from tests.systemd.machine import Image
 from tests.systemd.neighbour import CHECKS, Neighbour, Scene
 
@@ -61,3 +62,16 @@ def test_only_netfilter_needs_rules_of_its_own_where_everything_outgoing_is_deni
     scene.await_works(OF_THE_MESH)
     scene.machine.sh(CURE)
     scene.await_works()
+
+
+@pytest.mark.parametrize(("backend", "wanted"), [("nftables", 15006), ("ebpf", neighbour.PORT)])
+def test_an_inbound_port_is_opened_as_the_packet_shows_it_to_ufw(
+    scene: Scene, backend: str, wanted: int
+) -> None:
+    machine = scene.machine
+    scene.start_agent(backend)
+    with neighbour.served(machine):
+        assert not neighbour.is_reached(machine)
+        machine.sh(f"ufw allow {wanted}/tcp")
+        assert neighbour.is_reached(machine)
+        machine.sh(f"ufw delete allow {wanted}/tcp")
