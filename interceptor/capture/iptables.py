@@ -64,7 +64,7 @@ class Iptables:
         """Our chains and the jumps into them, family by family, then our sets."""
         texts = []
         for version in (4, 6):
-            found = restore.observed(self._saved(version))
+            found = restore.observed(self._saved(version, with_bases=False))
             texts.append(f"# {_family(version)}\n{found}" if found else "")
         return "".join(texts) + ipset.listing(ipset.observe())
 
@@ -175,13 +175,13 @@ class Iptables:
         program = f"{_program(version)}-{self._variant}-restore"
         return (program, "--wait", LOCK_S, "--noflush")
 
-    def _saved(self, version: int) -> restore.Saved:
+    def _saved(self, version: int, *, with_bases: bool = True) -> restore.Saved:
         save = f"{_program(version)}-{self._variant}-save"
         done = command.run([save], check=False)
         if not done:
             return restore.Saved()
         bases = None
-        if self._variant == "nft":
+        if self._variant == "nft" and with_bases:
             listed = command.run(["nft", "-j", "list", "chains"], check=False)
             bases = restore.parse_bases(listed.stdout, version) if listed else None
         saved = restore.parse(done.stdout, bases)

@@ -107,15 +107,16 @@ def observe() -> str:
     """Our routes and rules on the host, one a line. A family that the host lacks has none."""
     lines: list[str] = []
     for version in (4, 6):
-        routes = _ip(version, "route", "show", "table", "all")
-        rules = _ip(version, "rule")
-        lines += parse(version, routes, rules)
+        lines += parse(version, *_listings(version))
     return "".join(f"ip {line}\n" for line in lines)
 
 
-def _ip(version: int, *words: str) -> str:
-    done = command.run(["ip", f"-{version}", "-json", *words], check=False)
-    return done.stdout if done else ""
+def _listings(version: int) -> tuple[str, str]:
+    """Routes and rules of one family, by one run of ip: each is a line of JSON."""
+    argv = ["ip", f"-{version}", "-json", "-batch", "-"]
+    done = command.run(argv, "route show table all\nrule\n", check=False)
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    return (lines[0], lines[1]) if done and len(lines) == 2 else ("", "")
 
 
 def expected(plan: Plan) -> str:

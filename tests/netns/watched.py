@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -24,6 +25,9 @@ LIMIT_S = 2.0
 """The promise: whatever is removed is back by then."""
 CALM_S = 5.2
 """After a repair so long, the next removal is not taken for a fight."""
+
+
+_REASSERTED = re.compile(r'^interceptor_reassert_total{what="(\w+)"} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ class Watched:
         return cast("Mapping[str, object]", json.loads(told))
 
     def counts(self) -> Mapping[str, int]:
-        """What was put back how often."""
-        return cast("Mapping[str, int]", self.status()["reasserted"])
+        """What was put back how often, as a scrape is told: that is quicker than the status."""
+        text = self.sh("curl --silent http://127.0.0.1:15020/metrics")
+        return {what: int(float(count)) for what, count in _REASSERTED.findall(text)}
 
     def observe(self) -> dict[str, str]:
         """Everything that the host's tools show of what may be ours."""
