@@ -120,12 +120,13 @@ def uplink(host: str, namespace: str) -> tuple[str, str]:
     return switch, "\n".join(lines) + "\n"
 
 
-def address(host: str, family: str) -> str:
-    """One more address of eth0, without the verb."""
+def address(host: str, family: str) -> tuple[str, str]:
+    """One more address of eth0, and its end. Deprecated, where it could become the source of
+    what is on its way when it goes (RFC 6724 section 5, rule 3): that is lost without us, too."""
     number = NUMBERS[host] + 110
-    if family == "4":
-        return f"address {{}} 10.77.0.{number}/24 dev eth0"
-    return f"address {{}} fd77::{number}/64 dev eth0"
+    place = f"10.77.0.{number}/24" if family == "4" else f"fd77::{number}/64"
+    more = "" if family == "4" else " nodad preferred_lft 0"
+    return f"address add {place} dev eth0{more}\n", f"address del {place} dev eth0\n"
 
 
 def device(kind: str) -> str:

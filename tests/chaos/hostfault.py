@@ -40,14 +40,14 @@ def no_carrier(stage: Stage, step: Step) -> Undo:
 def address(stage: Stage, step: Step) -> Undo:
     stages.alone(stage, step)
 
-    def turn(verb: str) -> Undo:
+    def turn(which: int) -> Undo:
         def change() -> None:
             for host in BOTH:
-                stage.ip(host, command.address(host, step.variant).format(verb) + "\n")
+                stage.ip(host, command.address(host, step.variant)[which])
 
         return change
 
-    return stages.lasting(stage, step, turn("add"), turn("del"))
+    return stages.lasting(stage, step, turn(0), turn(1))
 
 
 def device(stage: Stage, step: Step) -> Undo:

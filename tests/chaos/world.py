@@ -21,6 +21,8 @@ RESOLVERS = (("10.77.0.53", "fd77::53"), ("10.77.0.54", "fd77::54"))
 TELLER_PORTS = {VM: (client.SSH_PORT, client.INBOUND_PORT), OUTSIDE: (client.STREAM_PORT,)}
 TMPFS = ("run", "state")
 SIZE = "16m"
+ONE_DEVICE = ("net.ipv4.conf.all.arp_ignore=1", "net.ipv4.conf.all.arp_announce=2")
+"""A second uplink does not answer for the first one's address, and lose it when it is unplugged."""
 
 
 def describe() -> World:
@@ -67,6 +69,8 @@ def prepare(lab: Lab, over: Mapping[str, object]) -> Place:
         (folder / name).mkdir(mode=0o755)
         options = f"size={SIZE},mode=755"
         command.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder / name)])
+    for host in (VM, TWIN):
+        lab.run(host, ["sysctl", "-qw", *ONE_DEVICE])
     target, link = folder / "resolv-0", folder / "resolv.conf"
     target.write_text(render_resolv_conf(0))
     link.symlink_to(target.name)
