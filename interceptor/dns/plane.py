@@ -165,13 +165,14 @@ class Plane:
         await self._write(frame.encode(Kind.COMMIT))
 
     async def _write(self, data: bytes) -> None:
-        if self._writer is None or self._writer.is_closing():
+        writer = self._writer  # another one's, or none, by the time that this one has drained
+        if writer is None or writer.is_closing():
             return
         try:
-            self._writer.write(data)
-            await self._writer.drain()
+            writer.write(data)
+            await writer.drain()
         except ConnectionError:
-            self._writer.close()  # `_keep` sees the end of the stream, and starts another
+            writer.close()  # `_keep` sees the end of the stream, and starts another
         await asyncio.sleep(0)
 
     async def _keep(self) -> None:

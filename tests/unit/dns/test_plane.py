@@ -176,6 +176,36 @@ def test_a_change_while_no_worker_lives_waits_for_the_next() -> None:
     run(work)
 
 
+def test_a_worker_that_is_lost_while_it_is_told_of_a_change_is_no_error() -> None:
+    class Broken:
+        """A stream whose other end goes while it drains."""
+
+        def __init__(self, plane: Plane) -> None:
+            self.plane, self.closed = plane, False
+
+        def is_closing(self) -> bool:
+            return False
+
+        def write(self, data: bytes) -> None:
+            pass
+
+        async def drain(self) -> None:
+            self.plane._writer = None
+            raise ConnectionResetError
+
+        def close(self) -> None:
+            self.closed = True
+
+    async def work() -> None:
+        bench = Bench()
+        broken = Broken(bench.plane)
+        bench.plane._writer = broken  # type: ignore[assignment]
+        await bench.plane._write(b"x")
+        assert broken.closed
+
+    asyncio.run(work())
+
+
 def test_a_worker_ends_with_its_daemon() -> None:
     async def orphan() -> int:
         bench = Bench()
