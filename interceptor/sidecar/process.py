@@ -11,13 +11,12 @@ import asyncio
 import enum
 import logging
 import os
-import resource
 import signal
 import time
 from collections.abc import Callable
 
 from interceptor.errors import InterceptorError
-from interceptor.host import command
+from interceptor.host import command, share
 from interceptor.sidecar import binary, folder, launch, pid, pulse
 from interceptor.sidecar.admin import LIVE, Admin, Unreachable
 from interceptor.sidecar.launch import Files, Launch, Record
@@ -173,7 +172,7 @@ class Sidecar:
 
     def _spawn(self) -> None:
         """Start Envoy in a session of its own, and write down which process it is."""
-        raise_file_limit()
+        share.raise_files()
         wanted = self._wanted
         with (
             folder.open_log(self._files.log) as output,
@@ -189,6 +188,7 @@ class Sidecar:
                 user=None if wanted.needs_root else wanted.uid,
                 group=None if wanted.needs_root else wanted.gid,
             )
+        share.rank(share.SIDECAR, self._child.pid)
         self.pid, self._pidfd, self.was_adopted = self._child.pid, self._child.pidfd, False
         log.info("started envoy, pid %d", self.pid)
         record = Record(self.pid, pid.read_start_ticks(self.pid), self._wanted.digest)
@@ -259,9 +259,3 @@ class Sidecar:
         if state is not self.state:
             self.state = state
             self._on_state(state)
-
-
-def raise_file_limit() -> None:
-    """Let Envoy have as many descriptors as this process may give: a connection takes two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
