@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from functools import partial
 from time import monotonic
@@ -17,20 +16,20 @@ from time import monotonic
 import structlog
 
 from interceptor import assembly, loss, report
-from interceptor.capture import fact, tenure
+from interceptor.capture import tenure
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
 from interceptor.capture.plan import Facts
 from interceptor.config import Config
 from interceptor.debug import control, http
-from interceptor.debug.log import open_log
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
-from interceptor.host import confirmation, fuse, lock, memory, share, systemd, wait
+from interceptor.host import confirmation, fuse, memory, systemd, wait
 from interceptor.host.endure import endure
 from interceptor.host.lifeline import CONFIRMED, Lifeline
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
+from interceptor.reload import Reload
 from interceptor.sidecar.managed import Managed
 from interceptor.sidecar.process import State
 from interceptor.situation import Situation
@@ -69,6 +68,8 @@ class Daemon:
         self.standing = Standing()
         self.confirmed, self.stopping = asyncio.Event(), asyncio.Event()
         self.situation = Situation(config, facts, choice, self.guard, self.stopping)
+        self.reload = Reload(config, self.stopping, self._is_pending)
+        self._is_asked = False
         self._listeners: http.Listeners | None = None
         self._failed = False
         self._told = asyncio.Event()
@@ -163,7 +164,7 @@ class Daemon:
 
     async def _stop(self) -> None:
         """Take back what `_start` did, as ``agent.on_exit`` says. Never raises half-way."""
-        self.lifeline.tell("STOPPING=1")
+        self.lifeline.tell("RELOADING=1" if self.reload.is_due else "STOPPING=1")
         keep = not self._failed and await self._keeps()
         log.info("stopping", leaves="rules and sidecar" if keep else "nothing")
         drain_s = self.config.agent.drain_s
@@ -190,9 +191,9 @@ class Daemon:
                 self._failed = True
 
     async def _keeps(self) -> bool:
-        """Whether what is installed waits for the next daemon: so configured, or systemd
-        restarts us."""
-        if self.config.agent.on_exit == "keep":
+        """Whether what is installed waits for the next daemon: so configured, a reload, or
+        systemd restarts us."""
+        if self.reload.is_due or self.config.agent.on_exit == "keep":
             return True
         return await asyncio.to_thread(systemd.is_restarting)
 
@@ -254,6 +255,7 @@ class Daemon:
 
     async def _await_confirmation(self, limit_s: float) -> None:
         """--confirm: all is taken back unless somebody says in time that it works."""
+        self._is_asked = True
         self._failed = not await confirmation.wait_confirmed(self.confirmed, limit_s)
         if self._failed:
             log.error("not confirmed in time; everything is taken back", limit_s=limit_s)
@@ -265,35 +267,10 @@ class Daemon:
     def _view(self) -> tuple[Locale, Iterable[Host]]:
         return self.situation.locale, self.table.hosts.values()
 
+    def _is_pending(self) -> bool:
+        return self._is_asked and not self.confirmed.is_set()
+
     def _confirm(self) -> bool:
         waited = not self.confirmed.is_set()
         self.confirmed.set()
         return waited
-
-
-async def _run(config: Config, confirm_s: float | None, lifeline: Lifeline) -> int:
-    beating = asyncio.create_task(lifeline.keep())
-    events = assembly.open_source(config)
-    choice = await asyncio.to_thread(assembly.choose, config)
-    facts = await asyncio.to_thread(fact.facts, config)
-    daemon = Daemon(config, facts, choice, events, lifeline)
-    lifeline.headline = lambda: report.headline(daemon)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, daemon.stopping.set)
-    try:
-        return await daemon.run(confirm_s)
-    finally:
-        beating.cancel()
-
-
-def run(config: Config, confirm_s: float | None = None, lifeline: Lifeline | None = None) -> int:
-    """Run until SIGTERM or SIGINT. Returns the exit code; raises before anything is installed."""
-    open_log(config.log.level, config.log.format)
-    lifeline = lifeline or Lifeline()
-    share.raise_files()
-    if lifeline.who != "systemd":  # whose unit says it
-        share.rank(share.DAEMON)
-    with lock.Lock(config.agent.run_dir / lock.NAME):
-        if lifeline.releases:
-            return loss.release(config)
-        return asyncio.run(_run(config, confirm_s, lifeline))

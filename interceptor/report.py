@@ -23,6 +23,7 @@ from interceptor.errors import Problem
 from interceptor.host.lifeline import Lifeline
 from interceptor.mesh import export
 from interceptor.mesh.table import MeshTable
+from interceptor.reload import Reload
 from interceptor.sidecar.managed import Managed
 from interceptor.sidecar.process import State
 from interceptor.source.event import Standing
@@ -48,6 +49,7 @@ class Running(Protocol):
     told_s: float
     confirmed: asyncio.Event
     lifeline: Lifeline
+    reload: Reload
 
 
 def ready(daemon: Running) -> tuple[bool, str]:
@@ -87,6 +89,7 @@ def status(daemon: Running) -> dict[str, object]:
         "reassert_waits_s": daemon.guard.waits(),
         "neighbours": [each.text() for each in daemon.guard.neighbours()],
         "looked_after": _looked_after(daemon.lifeline),
+        "reload_refused": list(daemon.reload.refused),
     }
     return tree
 

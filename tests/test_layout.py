@@ -45,11 +45,13 @@ ALLOWED = {
     "lab": BASE | {"host", "sidecar"},
     # What commands and daemon both put together; the daemon alone runs it.
     "inquiry": BASE | SIBLINGS | {"host", "assembly"},
-    "report": BASE | SIBLINGS | {"host", "assembly"},
+    "report": BASE | SIBLINGS | {"host", "assembly", "reload"},
     "assembly": BASE | SIBLINGS | {"host"},
     "situation": BASE | SIBLINGS | {"host", "assembly"},
     "loss": BASE | SIBLINGS | {"host", "assembly"},
-    "daemon": BASE | SIBLINGS | {"host", "assembly", "inquiry", "loss", "report", "situation"},
+    "reload": BASE | {"host"},
+    "daemon": BASE | SIBLINGS | {"host", "assembly", "loss", "reload", "report", "situation"},
+    "life": BASE | SIBLINGS | {"host", "assembly", "daemon", "loss", "reload", "report"},
 }
 
 ONE_IMPORTER = {

@@ -19,6 +19,9 @@ from interceptor.errors import ConfigError, Problem
 P = ParamSpec("P")
 R = TypeVar("R")
 
+REREAD = "interceptor.reread"
+"""In a command's context: gives the configuration as the same command would have it now."""
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -89,8 +92,7 @@ def configured(
     )
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> R:
-        path = kwargs.pop("config_path")
-        istio_env = kwargs.pop("istio_env")
+        path, istio_env = kwargs.pop("config_path"), kwargs.pop("istio_env")
         flags = {
             key: kwargs.pop(name)
             for name, key in (
@@ -104,7 +106,9 @@ def configured(
             flags["mesh.source"] = "nametable"
         assert isinstance(path, Path | None)
         assert isinstance(istio_env, tuple)
-        return function(load(path, istio_env, flags), *args, **kwargs)
+        reread = functools.partial(load, path, istio_env, flags)
+        click.get_current_context().meta[REREAD] = reread
+        return function(reread(), *args, **kwargs)
 
     return command
 

@@ -33,13 +33,14 @@ from interceptor.host.lifeline import Lifeline
 @option.configured
 @click.pass_obj
 def run(lifeline: Lifeline, config: Config, confirm_s: float | None, alone: bool) -> int:
-    """Run the agent until SIGTERM or SIGINT."""
+    """Run the agent until SIGTERM or SIGINT. SIGHUP: take over a changed configuration."""
     # gRPC and the rest of the daemon cost the other commands nothing.
-    from interceptor import daemon
+    from interceptor import life
 
     if confirm_s is not None and not (lifeline.is_confirmed or lifeline.releases):
         # The supervisor, where there is one: with it the daemon ends.
         watched = os.getppid() if lifeline.who == "supervisor" else os.getpid()
         limit_s = confirm_s + config.agent.drain_s + fuse.GRACE_S
         fuse.light(config.agent.run_dir, show(config), limit_s, watched)
-    return daemon.run(config, confirm_s, lifeline)
+    reread = click.get_current_context().meta[option.REREAD]
+    return life.run(config, confirm_s, lifeline, reread)

@@ -17,6 +17,8 @@ BEAT = "WATCHDOG=1"
 EXTEND = "EXTEND_TIMEOUT_USEC="
 CONFIRMED = "X_CONFIRMED=1"
 RELEASE = "X_RELEASE_S="
+AGAIN = "X_AGAIN=1"
+WATCHDOG = "WATCHDOG_USEC="
 
 
 class Lifeline:
@@ -72,6 +74,8 @@ class Lifeline:
         import asyncio  # the supervisor, which needs our words only, does without
 
         pause_s = BEAT_S if self.interval_s is None else min(self.interval_s, BEAT_S)
+        if self.who == "systemd":  # a predecessor of this very process had a longer one at its end
+            self.tell(f"{WATCHDOG}{os.environ['WATCHDOG_USEC']}")
         while True:
             if self.interval_s is not None:
                 self.tell(BEAT)

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from interceptor.host import notify, share
-from interceptor.host.lifeline import BEAT, CONFIRMED, EXTEND, RELEASE, Lifeline
+from interceptor.host.lifeline import AGAIN, BEAT, CONFIRMED, EXTEND, RELEASE, Lifeline
 
 HANG_S = 3.0
 FIRST_SIGN_S = 60.0  # until the loop runs: imports and the configuration, on a busy machine
@@ -72,7 +72,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.restarts = self.failures = 0
         self.why = ""
-        self.is_confirmed = False
+        self.is_confirmed = self.is_reloading = False
         self.release_s: float | None = None  # a loss that is longer lets go of what is captured
         self.stopping = 0  # the signal by which we are to end
         self._lost_s = monotonic()  # the last time that a daemon was well
@@ -101,6 +101,8 @@ class Supervisor:
             os.close(pidfd)
             os.close(reader)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if self.is_reloading and code == 0 and not self.stopping:
+            return None
         if code >= 0 and not killed:
             return code
         self.why = killed or f"was ended by {signal.Signals(-code).name}"
@@ -148,6 +150,8 @@ class Supervisor:
             silence.hear(word)
             if word == BEAT:
                 self._lost_s = monotonic()
+            elif word == AGAIN:
+                self.is_reloading = True
             elif word == CONFIRMED:
                 self.is_confirmed = True
             elif word.startswith(RELEASE):
@@ -158,6 +162,9 @@ class Supervisor:
 
     def pause(self) -> bool:
         """Before the next start. False when we are told to end meanwhile."""
+        if self.is_reloading:
+            self.is_reloading = False
+            return not self.stopping
         pause_s = BACK_OFF_S[min(self.failures, len(BACK_OFF_S)) - 1] if self.failures else 0.0
         if self.release_s is not None:
             pause_s = min(pause_s, max(0.0, self._lost_s + self.release_s - monotonic()))

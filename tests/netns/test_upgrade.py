@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import yaml
 
 from interceptor.host.command import Process
 from interceptor.lab import agent as lab_agent
@@ -73,6 +74,27 @@ class Host:
         self.agent.kill()
         time.sleep(0.5)
         self.agent.start(timeout_s=60)
+
+    def reload(self) -> None:
+        """SIGHUP: another TTL, and one rule more; a second one with a mistake changes nothing."""
+        assert self.agent.process is not None
+        before = self.status()["pid"]
+        text = self.agent.config.read_text()
+        tree = description.merge(yaml.safe_load(text), {"dns": {"ttl_s": 7}})
+        more = {"capture": {"outbound": {"exclude_ports": [9]}}}
+        self.agent.config.write_text(yaml.safe_dump(description.merge(tree, more)))
+        self.agent.process.signal(signal.SIGHUP)
+        wait_until(lambda: self.is_another(before), "the successor", 30, 0.1)
+        answer = self.lab.run("vm", ["dig", "@10.77.0.53", "reviews.bookinfo", "+noall", "+answer"])
+        assert answer.stdout.split()[1] == "7"
+        self.agent.config.write_text(text + "nonsense: 1\n")
+        self.agent.process.signal(signal.SIGHUP)
+        wait_until(lambda: "nonsense" in str(self.status()["reload_refused"]), "the refusal", 10)
+        assert self.status()["ready"] is True
+        self.agent.config.write_text(text)
+
+    def is_another(self, before: object) -> bool:
+        return self.agent.is_ready() and self.status()["pid"] != before
 
     def upgrade(self) -> None:
         """The other version. It must not be found in the folder that we run in."""
@@ -168,6 +190,7 @@ def test_connections_live_through_restart_kill_and_upgrade(hosts: list[Host]) ->
             {
                 "restart": host.restart,
                 "kill -9": host.kill,
+                "reload": host.reload,
                 "upgrade": host.upgrade,
                 "downgrade": host.restart,
             },

@@ -20,6 +20,7 @@ from interceptor.errors import Problem
 from interceptor.host.lifeline import Lifeline
 from interceptor.mesh.model import Host, Kind
 from interceptor.mesh.table import EMPTY, MeshTable
+from interceptor.reload import Reload
 from interceptor.sidecar.managed import Managed
 from interceptor.source.event import Standing
 
@@ -47,6 +48,7 @@ class Told:
     told_s: float = field(default_factory=monotonic)
     confirmed: asyncio.Event = field(default_factory=asyncio.Event)
     lifeline: Lifeline = field(default_factory=Lifeline)
+    reload: Reload = field(default_factory=lambda: Reload(Config(), asyncio.Event(), bool))
 
 
 def test_a_daemon_at_its_start_says_what_is_missing() -> None:

@@ -161,6 +161,17 @@ def test_a_long_step_that_is_announced_is_no_hang() -> None:
     assert (code, len(lines)) == (5, 1)
 
 
+def test_a_daemon_that_makes_room_for_another_configuration_has_a_successor_at_once(
+    tmp_path: Path,
+) -> None:
+    code, lines, err = outcome(
+        f"mark = {str(tmp_path / 'mark')!r}\nif os.path.exists(mark): sys.exit(5)\n"
+        "open(mark, 'w').close()\nlife.tell('X_AGAIN=1')\nsys.exit(0)"
+    )
+    assert (code, len(lines), err) == (5, 2, "")
+    assert lines[1].split()[2] == "0", "it is no restart"
+
+
 def test_a_confirmation_outlives_the_daemon_that_had_it() -> None:
     code, lines, _ = outcome(
         "beat(1)\nsay(life.is_confirmed)\nif life.restarts: sys.exit(0)\n"
