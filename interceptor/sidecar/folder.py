@@ -54,14 +54,19 @@ def make_log(path: str, uid: int, gid: int) -> None:
 
 
 def write(path: Path, text: str, mode: int, group: int = -1) -> None:
-    """Replace a file as a whole: a reader sees the old text or the new."""
+    """Replace a file as a whole: a reader sees the old text or the new. Raises OSError that names
+    it, and leaves the old one."""
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)
     fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(fd, "w") as file:
-        os.fchmod(fd, mode)
-        os.fchown(fd, -1, group)
-        file.write(text)
+    try:
+        with os.fdopen(fd, "w") as file:
+            os.fchmod(fd, mode)
+            os.fchown(fd, -1, group)
+            file.write(text)
+    except OSError as error:
+        fresh.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
     fresh.rename(path)
 
 

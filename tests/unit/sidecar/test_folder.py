@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
+
+import pytest
 
 from interceptor.config import parse
 from interceptor.sidecar import folder, launch
@@ -55,3 +58,19 @@ def test_a_log_that_has_grown_too_long_is_set_aside(tmp_path: Path) -> None:
 
 def test_a_log_that_is_not_there_has_no_last_line(tmp_path: Path) -> None:
     assert folder.tail(tmp_path / "none") == ""
+
+
+def test_a_full_disk_leaves_the_old_file_and_is_told_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bootstrap.json"
+    folder.write(path, "old", 0o600)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fchown", full)
+    with pytest.raises(OSError, match="No space left on device: '.*bootstrap.json'"):
+        folder.write(path, "new", 0o600)
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["bootstrap.json"]
