@@ -124,7 +124,8 @@ class Dns(_Group):
     backend: Backend = "auto"
     """Back end of the DNS plane; auto: that of capture.backend."""
     servers: Literal["all", "resolv.conf"] | tuple[ServerAddress, ...] = "all"
-    """Queries to which servers are captured; resolv.conf is followed as it changes."""
+    """Queries to which servers are captured; resolv.conf is followed as it changes, and where it
+    names the stub of systemd-resolved, so are the servers that resolved asks."""
     resolv_conf: Path = Path("/etc/resolv.conf")
     """Read for the search list, and for servers: resolv.conf."""
     search: tuple[DnsName, ...] | None = None

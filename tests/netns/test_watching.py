@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pytest
 
 from interceptor.lab import snapshot
-from tests.netns.watched import Fault, watched
+from tests.netns.watched import LIMIT_S, Fault, watched
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
 
@@ -52,6 +52,13 @@ LEGACY_IPTABLES = (
     fault("the jumps", "iptables-legacy -t nat -F OUTPUT", SAVE, "rules"),
     fault("a chain's rules", "ip6tables-legacy -t nat -F INTERCEPTOR_OUTPUT", SAVE, "rules"),
     fault("a set's elements", "ipset flush interceptor_outbound4", "ipset list", "sets"),
+    # Who takes another lock than everybody's is heard of by nobody, and seen at the next look.
+    Fault(
+        "the jumps, without the lock",
+        "unshare --mount sh -c 'mount -t tmpfs none /run; iptables-legacy -t nat -F OUTPUT'",
+        *(SAVE, frozenset(["rules"])),
+        limit_s=2 + LIMIT_S,
+    ),
     fault(
         "everything of nat", "iptables-legacy -t nat -F; iptables-legacy -t nat -X", SAVE, "rules"
     ),

@@ -43,6 +43,7 @@ class Fault:
     until: str = ""
     asks: str = "10.77.0.53"
     asked: str = NAME
+    limit_s: float = LIMIT_S
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Watched:
         found = snapshot.observe(self.agent.lab, self.agent.host)
         return {title: still(text) for title, text in found.items()}
 
-    def suffer(self, fault: Fault, limit_s: float = LIMIT_S) -> None:
+    def suffer(self, fault: Fault) -> None:
         """Make a fault; all is to be in order within the limit, a mesh name answered, and the
         fault counted by its causes."""
         self._keep_the_peace(fault.causes)
@@ -88,7 +89,7 @@ class Watched:
         assert told["harm"], f"{fault.name}: it did no harm"
         assert told["back_s"] is not None, f"{fault.name}: for ever\n{self.agent.log()[-2000:]}"
         self.took_s[fault.name] = told["back_s"]
-        assert told["back_s"] < limit_s, f"{fault.name}: {told}\n{self.agent.log()[-2000:]}"
+        assert told["back_s"] < fault.limit_s, f"{fault.name}: {told}\n{self.agent.log()[-2000:]}"
         wait_until(self._is_counted(before, fault.causes), f"{fault.name}: {fault.causes}", 5)
 
     def _keep_the_peace(self, causes: Collection[str]) -> None:
