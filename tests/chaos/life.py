@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic, sleep, time
 
 import yaml
 
+from interceptor.host import command
 from interceptor.lab import description, removal
 from interceptor.lab.agent import Agent
 from tests.chaos import cost, process
@@ -22,9 +23,10 @@ STOPPING = '"event": "stopping"'
 READY = '"event": "ready"'
 BACK_OFF, PAUSES = "next repair: ", re.compile(r" in ([0-9.]+) s")
 RESTART_S = 0.5
-BACK_S = 45.0
+BACK_S = 75.0
 """A start on a busy machine, Envoy and a supervisor's own back-off included."""
-STOP_S = 25.0
+STOP_S = 45.0  # a start waits 30 s for its worker, and hears nothing meanwhile
+TICK_S = 0.02
 HANG_S = 5.0
 LIFTED_S = 3.0
 DYING_S = 0.5
@@ -266,8 +268,17 @@ class Life:
             self._lose_worker()
             self.agent.kill()
         else:
-            self.agent.stop(STOP_S)
+            self._await_stop(self.agent.process)
         self._stopping_s = self._launch_s = None
+
+    def _await_stop(self, launched: command.Process) -> None:
+        launched.signal(signal.SIGTERM)
+        deadline_s = monotonic() + STOP_S
+        while launched.poll() is None and monotonic() < deadline_s:
+            self._follow_worker(monotonic())
+            sleep(TICK_S)
+        self._follow_worker(monotonic())
+        self.agent.stop(0.1)
 
     def away(self, cause: str, more: dict[Effect, float]) -> None:
         """From now on it is away, until it is ready again."""
