@@ -16,7 +16,7 @@ import orjson
 import yaml
 
 from interceptor.errors import ConfigError, Problem
-from interceptor.mesh import plain
+from interceptor.mesh import plain, weight
 
 _MARKER = re.compile(rb"---(?:[ \t]*(?:\n|\Z)|(?=[ \t]))")
 _BARE = b"\n---\n"
@@ -107,13 +107,23 @@ def decode(piece: Piece, where: str, reader: plain.Reader) -> list[object]:
     if quick is not None:
         return [quick]
     try:
-        return [
-            document
-            for document in yaml.load_all(text, Loader=yaml.CSafeLoader)
-            if document is not None
-        ]
+        return [document for document in _load(text) if document is not None]
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([_syntax(error, where, piece.line)]) from error
+
+
+def _load(text: bytes) -> Iterator[object]:
+    """`yaml.load_all`, unless there is more in a document than it looks. ValueError, YAMLError."""
+    loader = yaml.CSafeLoader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            assert node is not None  # for one was there
+            if weight.measure(node) > len(text) + weight.COPIES:
+                raise ValueError("its aliases make it too large")
+            yield loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _json(text: bytes) -> list[object] | None:
