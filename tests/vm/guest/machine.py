@@ -17,8 +17,8 @@ from interceptor.host.command import Completed, Process
 from tests.vm.guest import qemu
 from tests.vm.guest.qemu import Emulator, Image
 
-BOOT_LIMIT_S = 180  # 20 s on an idle machine, emulated
-COMMAND_LIMIT_S = 300
+BOOT_LIMIT_S = 600  # 20 s on an idle machine, emulated
+COMMAND_LIMIT_S = 600
 
 SLOWNESS = 10
 """How much longer than promised something may take where the processor is emulated: it is 11 to

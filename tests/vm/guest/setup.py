@@ -41,7 +41,12 @@ find /sys/fs/cgroup -maxdepth 1 -name '*interceptor*'
 cat /etc/resolv.conf /etc/hosts
 """
 
-STRETCH = f"[Service]\nTimeoutStartSec=600s\nWatchdogSec={WATCHDOG_S * SLOWNESS}s\n"
+STRETCH = f"""\
+[Service]
+TimeoutStartSec=600s
+TimeoutStopSec=300s
+WatchdogSec={WATCHDOG_S * SLOWNESS}s
+"""
 
 MODULES = "lsmod | tail -n +2 | cut -d' ' -f1 | sort"
 
@@ -156,6 +161,6 @@ def place_peer(machine: Machine) -> None:
 
 
 def place_stretch(machine: Machine) -> None:
-    """Emulated, starting and a sign of life take many times as long as the unit allows."""
+    """Emulated, a start, a stop and a sign of life take many times as long as the unit allows."""
     if machine.slowness > 1:
         machine.write("/etc/systemd/system/interceptor.service.d/emulated.conf", STRETCH)

@@ -10,9 +10,9 @@ from interceptor.host import bytecode
 from tests.vm.guest import bench
 from tests.vm.guest.machine import Machine
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
-COMPILE_LIMIT_S = 600  # 4 s on an idle machine, not emulated
+COMPILE_LIMIT_S = 1500  # 4 s on an idle machine, not emulated
 
 KPROBE = """\
 from bcc import BPF

@@ -7,7 +7,7 @@ import pytest
 from tests.vm.guest import agent, peer
 from tests.vm.guest.machine import Machine
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 
 def test_the_clock_may_jump_a_day_forward_and_back(machine: Machine) -> None:

@@ -8,7 +8,7 @@ from tests.vm.guest import agent, peer
 from tests.vm.guest.machine import Machine
 from tests.vm.guest.setup import Saved
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 LOADED_BY_NEED = {"cls_bpf", "sch_ingress", "nf_tables", "nfnetlink"}
 DAEMON_RSS_KIB = 120 << 10  # design.md §12

@@ -7,7 +7,7 @@ import pytest
 from tests.vm.guest import agent, peer
 from tests.vm.guest.machine import Machine
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 UPLINK = f"""\
 [Match]

@@ -7,7 +7,7 @@ import pytest
 from tests.vm.guest import agent, bench, peer
 from tests.vm.guest.machine import Machine
 
-pytestmark = [pytest.mark.vm, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 HANG_LIMIT_S = 5  # design.md §7
 
