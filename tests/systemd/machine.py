@@ -24,7 +24,7 @@ import yaml
 from interceptor.host import command
 from interceptor.lab import agent, description, removal
 from interceptor.lab.description import World
-from interceptor.lab.removal import LabFailed
+from interceptor.lab.removal import LabFailed, wait_until
 from interceptor.lab.world import Lab
 
 HOST = "vm"
@@ -50,6 +50,8 @@ ENVIRONMENT = {
     "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
 }
+TWINS = Path("/sys/fs/cgroup/systemd")
+"""nspawn puts the payload into systemd's own hierarchy too, where there is one."""
 WORDS = {"LC_ALL": "C", "HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 ENTER = 'echo 0 >"$0"; exec "$@"'
 
@@ -108,6 +110,7 @@ class Machine:
     @classmethod
     def open(cls, image: Image) -> Self:
         """Boot one and wait until it is up. Nothing is left of one that fails: LabFailed."""
+        _remove_orphans()
         lab = Lab.open(world())
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
@@ -262,10 +265,21 @@ def _close(lab: Lab) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     lab.close()
-    # nspawn puts the payload into systemd's own hierarchy too, where there is one.
-    twin = Path("/sys/fs/cgroup/systemd", removal.cgroup(lab.token).name)
-    for folder in sorted(twin.rglob("*"), reverse=True) if twin.exists() else ():
-        if folder.is_dir():
+    twin = TWINS / removal.cgroup(lab.token).name
+    wait_until(lambda: _is_removed(twin), f"end of {twin}")
+
+
+def _is_removed(twin: Path) -> bool:
+    """Whether a tree of cgroups is gone, or lets itself be removed."""
+    with suppress(OSError):  # another test may be at the same orphan
+        for folder in sorted((p for p in twin.rglob("*") if p.is_dir()), reverse=True):
             folder.rmdir()
-    with suppress(FileNotFoundError):
         twin.rmdir()
+    return not twin.exists()
+
+
+def _remove_orphans() -> None:
+    """Of machines whose test was killed: the lab itself is removed by whoever looks for them."""
+    for twin in TWINS.glob(f"{removal.PREFIX}-*"):
+        if not (removal.FOLDER / twin.name.removeprefix(f"{removal.PREFIX}-")).exists():
+            _is_removed(twin)
