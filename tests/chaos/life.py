@@ -61,7 +61,6 @@ class Life:
     _pause_s: float = RESTART_S
     _read: int = 0
     _worker: int = 0
-    _known: dict[int, str] = field(default_factory=dict)
 
     # --- looking
 
@@ -168,8 +167,8 @@ class Life:
         for file in (top / "cgroup.procs", *top.glob("*/cgroup.procs")):
             with suppress(OSError):
                 pids += [int(word) for word in file.read_text().split()]
-        self._known = {pid: self._known.get(pid) or process.command_line(pid) for pid in pids}
-        return next((pid for pid, line in self._known.items() if words in line), 0)
+        # Not remembered: a process has its parent's words until it begins its own program.
+        return next((pid for pid in pids if words in process.command_line(pid)), 0)
 
     def daemon(self) -> int:
         """The process that runs the loop: the worker's parent. 0 while there is none."""
@@ -200,9 +199,8 @@ class Life:
 
     def _lose_worker(self) -> None:
         """It dies with the agent, as soon as the processor is its for a moment."""
-        if self._worker:
-            now_s = monotonic()
-            self.ledger.note("worker-end", now_s - 0.3, now_s, {Effect.LOSE_OURS: DYING_S})
+        now_s = monotonic()
+        self.ledger.note("worker-end", now_s - 0.3, now_s, {Effect.LOSE_OURS: DYING_S})
 
     def kill(self, cause: str, pause_s: float, more: dict[Effect, float]) -> None:
         """SIGKILL for what was started; it is started again after a while."""

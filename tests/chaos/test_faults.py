@@ -26,6 +26,7 @@ BACKENDS = tuple(
     filter(None, os.environ.get("INTERCEPTOR_CHAOS_BACKEND", "iptables,nftables,ebpf").split(","))
 )
 SCHEDULE = os.environ.get("INTERCEPTOR_CHAOS_SCHEDULE", "")
+PAUSE_S = float(os.environ.get("INTERCEPTOR_CHAOS_PAUSE_S", "1.5"))
 SPARE = 1.4
 """So many more are drawn: some find no victim in time, and another is done instead."""
 SECONDS_A_FAULT = 10
@@ -55,7 +56,7 @@ def run(backend: str, upgraded: Path) -> Outcome:
         steps = schedule.decode(Path(SCHEDULE).read_text())
         return torment.torment(Outcome(backend, SEED, len(steps)), steps, upgraded)
     share = -(-FAULTS // len(BACKENDS))
-    steps = schedule.draw(SEED, backend, int(share * SPARE) + 5)
+    steps = schedule.draw(SEED, backend, int(share * SPARE) + 5, PAUSE_S)
     return torment.torment(Outcome(backend, SEED, share), steps, upgraded)
 
 
