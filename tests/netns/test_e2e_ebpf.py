@@ -35,7 +35,8 @@ def start() -> Iterator[Callable[..., Agent]]:
 
     def one(lab: Lab, **over: object) -> Agent:
         agent = lab_agent.prepare(lab, "vm", {"capture": {"backend": "ebpf"}, **over})
-        agent.start()
+        # These stop and kill the daemon itself, and look at what the kernel does meanwhile.
+        agent.start("--no-supervisor")
         started.append(agent)
         return agent
 
