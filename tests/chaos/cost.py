@@ -44,7 +44,7 @@ def removal(step: Step, backend: str) -> dict[Effect, float]:
     after_s = dict.fromkeys((Effect.PASS_UDP, Effect.PASS_TCP, CALL), ASSERT_S)
     if backend != "ebpf" and step.variant in NAT_RULES:
         after_s[BREAK] = ASSERT_S
-    return after_s
+    return after_s | (qdisc(backend) if step.variant in ("clsact", "pins") else {})
 
 
 def passing(backend: str) -> dict[Effect, float]:
@@ -57,7 +57,13 @@ def stopping(backend: str, on_exit: str) -> dict[Effect, float]:
     """A clean stop until the next start is done: nothing is captured, unless rules are kept."""
     if on_exit == "keep":
         return passing(backend)
-    return {Effect.PASS_UDP: 1.0, Effect.PASS_TCP: 1.0, CALL: 2.0, BREAK: 1.0}
+    return {Effect.PASS_UDP: 1.0, Effect.PASS_TCP: 1.0, CALL: 2.0, BREAK: 1.0} | qdisc(backend)
+
+
+def qdisc(backend: str) -> dict[Effect, float]:
+    """When a clsact qdisc comes or goes, the kernel takes the device's queues down for a moment
+    (qdisc_graft calls dev_deactivate, net/sched/sch_api.c), and what is sent then is dropped."""
+    return {Effect.LOSE_OURS: 2.5} if backend == "ebpf" else {}
 
 
 def of(step: Step, backend: str) -> dict[Effect, float]:
@@ -66,6 +72,7 @@ def of(step: Step, backend: str) -> dict[Effect, float]:
         found = dict(ENVIRONMENT[step.kind])
         if step.kind is Kind.UPLINK and backend == "ebpf":
             found[Effect.PASS_UDP] = ASSERT_S  # from the moment that it is there
+            found |= qdisc(backend)
         return found
     match step.kind:
         case Kind.FLUSH | Kind.FIREWALL:
