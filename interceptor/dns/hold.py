@@ -17,7 +17,7 @@ from interceptor.dns import nfqueue
 
 def lend(descriptor: int, channel: int) -> None:
     """The worker's side: give the daemon its socket. Closes ``channel``."""
-    with socket.socket(fileno=channel) as end:
+    with socket.socket(fileno=channel) as end, suppress(BrokenPipeError):  # it is gone already
         socket.send_fds(end, [b"q"], [descriptor])
 
 

@@ -8,16 +8,15 @@ kernel plane (see ``kernel``), which needs no queue. They share the
 interpreter's lock, which the main thread gets back within SWITCH_S whatever the
 other is doing: a table of 100,000 hosts is loaded between the packets.
 
-It ends when the daemon's end closes, after answering what is queued, and at once when the
-daemon is killed, even while it is stopped itself. The rule's bypass then gives all DNS back
-to the host.
+It ends when the daemon's end closes, after answering what is queued; the end of a daemon wakes
+a worker that is stopped, so that it sees that. One that is alone and hangs is ended by its own
+alarm. The rule's bypass then gives all DNS back to the host.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
 import signal
 import socket
@@ -43,6 +42,7 @@ from interceptor.mesh.model import Locale
 
 BEAT_S = 0.5
 SWITCH_S = 1e-4
+ALARM_S = 30  # without a turn of the loop; a daemon that lives notices sooner
 STUCK_S = 2.0  # a queue thread without progress for so long is no life worth a sign
 OPEN_PATIENCE_S = 5.0  # an older worker may still hold queue and port
 LAST_WORDS_S = 1.0  # how long TCP/53 may take to close behind an ended queue
@@ -220,6 +220,7 @@ class Control:
             if worker.settings.queue < 0 or monotonic() - since < STUCK_S:
                 writer.write(frame.encode_beat(worker.beat()))
                 await writer.drain()
+            signal.alarm(ALARM_S)  # nobody handles it: the kernel ends us
             await asyncio.sleep(BEAT_S)
 
 
@@ -249,7 +250,7 @@ def _open_queue(queue: Queue, settings: Settings) -> None:
 
 def run(descriptor: int, channel: int) -> int:
     """The whole life of a worker. Returns its exit code."""
-    parent.die_with(os.getppid())
+    parent.wake_with()
     sys.setswitchinterval(SWITCH_S)
     control = Control(descriptor)
     thread = threading.Thread(target=control.run, name="control", daemon=True)

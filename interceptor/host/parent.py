@@ -1,4 +1,4 @@
-"""A life that ends with its parent's (PR_SET_PDEATHSIG), stopped or not."""
+"""Word of a parent's end (PR_SET_PDEATHSIG), which comes to stopped processes, too."""
 
 from __future__ import annotations
 
@@ -15,8 +15,18 @@ def die_with(parent: int) -> None:
     ``parent`` is the pid that was to be waited for: when it went before we asked, nobody
     would tell us any more, and this process ends here. Raises OSError.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    _ask(signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wake_with() -> None:
+    """From now on SIGCONT comes when the thread that forked us has ended: whoever was stopped
+    goes on, and sees for itself that nobody is there any more. Raises OSError."""
+    _ask(signal.SIGCONT)
+
+
+def _ask(number: signal.Signals) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_SET_DEATH_SIGNAL, number, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")

@@ -1,4 +1,5 @@
-"""Real processes: a child that asked for it ends with its parent, even while it is stopped."""
+"""Real processes: a child that asked for it ends or wakes with its parent's end, even while it
+is stopped."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ if sys.argv[1] == "bound":
     parent.die_with(os.getppid())
 elif sys.argv[1] == "late":
     parent.die_with(os.getppid() + 1)
+elif sys.argv[1] == "woken":
+    parent.wake_with()
 print(os.getpid(), flush=True)
 time.sleep(30)
 """
@@ -44,6 +47,15 @@ def has_ended(pid: int) -> bool:
     return False
 
 
+def becomes(pid: int, state: str) -> bool:
+    for _ in range(300):
+        with open(f"/proc/{pid}/stat") as file:
+            if file.read().rpartition(")")[2].split()[0] == state:
+                return True
+        time.sleep(0.01)
+    return False
+
+
 def end(above: subprocess.Popen[str]) -> None:
     above.kill()
     above.wait(5)
@@ -66,6 +78,18 @@ def test_a_child_that_did_not_ask_goes_on() -> None:
         end(above)
         time.sleep(0.2)
         os.kill(pid, 0)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_stopped_child_wakes_when_its_parent_ends() -> None:
+    above, pid = start("woken")
+    assert pid > 1
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        assert becomes(pid, "T")
+        end(above)
+        assert becomes(pid, "S")
     finally:
         os.kill(pid, signal.SIGKILL)
 
