@@ -158,9 +158,7 @@ class Daemon:
                 for task in done:
                     task.result()
         finally:
-            for task in (*watchers, stopped):
-                task.cancel()
-            await asyncio.gather(*watchers, stopped, return_exceptions=True)
+            await wait.cancelled({*watchers, stopped})
 
     async def _stop(self) -> None:
         """Take back what `_start` did, as ``agent.on_exit`` says. Never raises half-way."""

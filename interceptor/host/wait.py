@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 from interceptor.host import netlink
 from interceptor.host.tcptable import ESTABLISHED, LISTEN, has_sockets
 
 DRAIN_POLL_S = 0.1
+CANCEL_AGAIN_S = 0.5
 LOOK_S = 1.0  # how often a file is looked at
 STILL_S, STILL_LOOKS = 0.1, 5  # a file that is being written is looked at again, so often at most
 SETTLE_S = 0.3  # links, addresses and routes change in swarms
+
+
+async def cancelled(tasks: Collection[asyncio.Task[object]]) -> None:
+    """Until all of them have ended. One that took its cancellation for something else, as
+    much of asyncio can in a bad moment, is told again."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)  # nobody else asks how they ended
 
 
 async def readable(descriptor: int) -> None:

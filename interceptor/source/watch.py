@@ -61,8 +61,10 @@ async def follow(reader: Reader) -> AsyncIterator[Event]:
             if await _cover(watch, reader):
                 whole = frozenset()
                 continue  # something may have happened there before we watched it
+            # Not wait_for: in Python 3.11 it takes a cancellation for its result when both come.
             with suppress(TimeoutError):
-                await asyncio.wait_for(bell.wait(), SETTLE_S if reader.is_waiting else _PATIENCE_S)
+                async with asyncio.timeout(SETTLE_S if reader.is_waiting else _PATIENCE_S):
+                    await bell.wait()
             bell.clear()
             whole = frozenset(watch.recv()) if watch is not None else frozenset()
     finally:

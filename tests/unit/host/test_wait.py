@@ -152,3 +152,19 @@ def test_a_listener_is_told_of_as_it_comes_and_goes() -> None:
             return told
 
         assert asyncio.run(main()) == [False, True, False]
+
+
+def test_a_task_that_swallows_its_cancellation_is_cancelled_again() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            await asyncio.sleep(30)
+
+    async def work() -> None:
+        tasks = {asyncio.create_task(stubborn()), asyncio.create_task(asyncio.sleep(30))}
+        await asyncio.sleep(0)
+        await wait.cancelled(tasks)
+        assert all(task.cancelled() for task in tasks)
+
+    asyncio.run(work())
