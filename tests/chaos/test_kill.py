@@ -25,7 +25,7 @@ from interceptor.lab.world import Lab
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy, pytest.mark.slow, pytest.mark.timeout(900)]
 
-KILLS = int(os.environ.get("INTERCEPTOR_CHAOS_KILLS", "120"))
+KILLS = int(os.environ.get("INTERCEPTOR_CHAOS_KILLS", "60"))
 SEED = int(os.environ.get("INTERCEPTOR_CHAOS_SEED", "20261123"))
 BACKENDS = ("iptables", "nftables", "ebpf")
 
