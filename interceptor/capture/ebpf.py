@@ -23,7 +23,7 @@ from interceptor.capture.plan import Place, Plan, Plane
 from interceptor.capture.program import Programs
 from interceptor.capture.step import Step
 from interceptor.errors import InterceptorError, Unsupported
-from interceptor.host import bpf, listener, netlink, pin, tc
+from interceptor.host import bpf, listener, netlink, pin, tc, tcx
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import LAYOUT, SPECS, Map, Network, Way
 
@@ -49,7 +49,8 @@ class Ebpf:
 
     def render(self, plan: Plan) -> tuple[Step, ...]:
         """The steps for a host that has nothing of ours. Pure."""
-        return ebpfstep.render(plan, self._sites)
+        with _named():
+            return ebpfstep.render(plan, self._sites, tcx=tcx.is_supported())
 
     def expected(self, plan: Plan) -> str:
         """What `observe` gives once the plan is installed, on the devices that are still there."""
@@ -108,12 +109,14 @@ class Ebpf:
         if self.observe() != self.expected(plan):
             with self._written():
                 self._install(plan)
+        with _named():
+            self._filters.forget()
         self._plan = plan
 
     def _install(self, plan: Plan) -> None:
         """The policy first: what is attached follows it at once, and what comes needs it."""
         if plan.planes:
-            self._journal.record(ebpfstep.lasting(plan, self._sites))
+            self._journal.record(ebpfstep.lasting(plan, self._sites, tcx=tcx.is_supported()))
             ground.make_cgroup(self._sites, self._journal)
             pin.prepare(self._sites.bpf_dir)
         generations = self._open()
@@ -201,16 +204,19 @@ class Ebpf:
         self._maps, self._generations, self._digest = {}, None, None
 
     def events(self) -> int | None:
-        """Changes of filters and qdiscs. The descriptor belongs to the caller."""
+        """Changes of filters and qdiscs; of tcx none are told. The caller closes it."""
         return netlink.tc_events()
 
     def is_amiss(self) -> bool:
         """Of links and pins nobody tells."""
-        wanted = attachment.links(self._plan) if self._plan is not None else ()
-        if not wanted:
+        plan = self._plan
+        wanted = attachment.links(plan) if plan is not None else ()
+        if plan is None or not wanted:
             return False
         try:
-            return bool(self._unpinned()) or not all(map(self._links.is_right, wanted))
+            if self._unpinned() or not all(map(self._links.is_right, wanted)):
+                return True
+            return not self._filters.are_right(attachment.filters(plan))
         except OSError:
             return True
 

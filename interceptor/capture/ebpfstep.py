@@ -46,18 +46,18 @@ class Sites:
         return places.get(point, Path("/proc/thread-self/ns/net"))
 
 
-def render(plan: Plan, sites: Sites) -> tuple[Step, ...]:
-    """The steps for a host that has nothing of ours."""
+def render(plan: Plan, sites: Sites, *, tcx: bool = False) -> tuple[Step, ...]:
+    """The steps for a host that has nothing of ours. ``tcx``: whether its kernel has that."""
     if not plan.planes:
         return ()
-    maps, *others = lasting(plan, sites)
+    maps, *others = lasting(plan, sites, tcx=tcx)
     return (maps, _policy(placement.build(plan)), *others)
 
 
-def lasting(plan: Plan, sites: Sites) -> tuple[Step, ...]:
-    """Those of the steps that have to be undone, one by one: of the sets there may be many."""
+def lasting(plan: Plan, sites: Sites, *, tcx: bool = False) -> tuple[Step, ...]:
+    """Those of the steps that stay one by one in the kernel: of the sets there may be many."""
     links = (_link(sites, name) for name in attachment.links(plan))
-    filters = (_filter(place) for place in attachment.filters(plan))
+    filters = (_filter(place, tcx=tcx) for place in attachment.filters(plan))
     return (_maps(sites), *filters, *links)
 
 
@@ -119,8 +119,12 @@ def _link(sites: Sites, name: str) -> Step:
     return Step(WHY[name], do, (Command(("rm", "-f", pin), tolerant=True),))
 
 
-def _filter(place: Place) -> Step:
+def _filter(place: Place, *, tcx: bool) -> Step:
     where = ("dev", place.device.name, place.hook.name.lower())
+    if tcx:  # it goes with the folder of the links
+        return Step(
+            WHY[place.program], Command((":", "attach", place.program, "to", *where, "by", "tcx"))
+        )
     undo = ("tc", "filter", "del", *where, "protocol", "all", "pref", "1", "handle", f"{HANDLE:#x}")
     do = Command((":", "attach", place.program, "to", *where))
     return Step(WHY[place.program], do, (Command((*undo, "bpf"), tolerant=True),))

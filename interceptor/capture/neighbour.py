@@ -10,7 +10,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from interceptor.capture import restore
 from interceptor.capture.ruleset import TABLE
-from interceptor.host import bpf, bpflink, command, tc
+from interceptor.host import bpf, bpflink, command, tc, tcx
 from interceptor.host.bpf import AttachType
-from interceptor.host.tc import Filter
+from interceptor.host.tc import Filter, Hook
 
 HOOKS = ("prerouting", "output")
 TABLES = ("raw", "mangle", "nat", "filter")  # of iptables, in the order of their priorities
@@ -170,11 +170,16 @@ def _target(rule: str) -> str:
     return match[1] if match else rule
 
 
-def parse_filters(filters: Iterable[Filter], devices: Mapping[int, str]) -> tuple[Neighbour, ...]:
+def parse_filters(
+    filters: Iterable[Filter],
+    devices: Mapping[int, str],
+    ahead: Collection[tuple[int, Hook]] = (),
+) -> tuple[Neighbour, ...]:
     """Filters of others on devices; where ours is among them, what it stands to them.
-    ``devices``: index to name."""
+    ``devices``: index to name; ``ahead``: where ours is in tcx, which comes before all filters."""
     every = list(filters)
-    ours = {(each.index, each.hook): each.priority for each in every if each.ours}
+    ours = dict.fromkeys(ahead, 0)
+    ours |= {(each.index, each.hook): each.priority for each in every if each.ours}
     found = []
     for each in every:
         if each.ours:
@@ -211,16 +216,34 @@ def observe(names: Iterable[str], capture: Path) -> tuple[Neighbour, ...]:
 def _observe_filters() -> tuple[Neighbour, ...]:
     places = [(index, hook) for index in sorted(tc.clsacts()) for hook in tc.Hook]
     found = [each for place in places for each in tc.filters(*place)]
-    return parse_filters(found, dict(socket.if_nameindex()))
+    ahead = [place for place in places if any(_is_ours(each) for each in _tcx(*place))]
+    return parse_filters(found, dict(socket.if_nameindex()), ahead)
 
 
 def _observe_tcx() -> Iterator[Neighbour]:
     """Programs without a qdisc, which run before every filter (since Linux 6.6)."""
     for index, device in socket.if_nameindex():
-        for attach in (AttachType.TCX_INGRESS, AttachType.TCX_EGRESS):
-            for number in bpflink.programs(index, attach):
-                hook = f"tcx {device} {attach.name.removeprefix('TCX_').lower()}"
-                yield _program(number, hook, "before")
+        for hook in tc.Hook:
+            place = "before"  # also where ours is a filter
+            for name in _tcx(index, hook):
+                if _is_ours(name):
+                    place = "after"
+                else:
+                    where = f"tcx {device} {hook.name.lower()}"
+                    yield Neighbour(where, f"program {name}", owner(name), place)
+
+
+def _tcx(index: int, hook: Hook) -> list[str]:
+    """The names of the programs at one place of tcx, in their order; none without tcx."""
+    try:
+        return [_name(number) for number in bpflink.programs(index, tcx.ATTACH[hook])]
+    except OSError:
+        return []
+
+
+def _is_ours(name: str) -> bool:
+    """By what `capture/program.py` names programs."""
+    return bool(re.fullmatch(r"dns_[a-z]+_[0-9a-f]{6}", name))
 
 
 def _observe_cgroup(capture: Path) -> Iterator[Neighbour]:
@@ -228,19 +251,20 @@ def _observe_cgroup(capture: Path) -> Iterator[Neighbour]:
     folder = os.open(capture, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for attach, ours in CONNECT.items():
-            found = [_program(n, f"cgroup {ours}") for n in bpflink.programs(folder, attach)]
-            yield from (each for each in found if not each.what.startswith(f"program {ours}_"))
+            names = [_name(number) for number in bpflink.programs(folder, attach)]
+            for name in (each for each in names if not each.startswith(f"{ours}_")):
+                yield Neighbour(f"cgroup {ours}", f"program {name}", owner(name))
     finally:
         os.close(folder)
 
 
-def _program(number: int, hook: str, place: str = "") -> Neighbour:
+def _name(number: int) -> str:
+    """What a program is called in the kernel; its number, where that is nothing."""
     descriptor = bpf.program_by_id(number)
     try:
-        name = bpf.program_info(descriptor).name
+        return bpf.program_info(descriptor).name or str(number)
     finally:
         os.close(descriptor)
-    return Neighbour(hook, f"program {name or number}", owner(name), place)
 
 
 def _observe_netfilter() -> Iterator[Neighbour]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from interceptor.capture.attachment import LINKS
 from interceptor.capture.program import Loaded, Programs
 from interceptor.errors import InterceptorError, Unsupported, VerifierError
-from interceptor.host import bpflink, bpfmap, bytecode, probe, scratch, tc
+from interceptor.host import bpflink, bpfmap, bytecode, probe, scratch, tc, tcx
 from interceptor.host.bpf import AttachType
 from interceptor.host.bytecode import Bytecode
 from interceptor.host.layout import LAYOUT, SPECS
@@ -107,6 +107,8 @@ def _try_lookup(loaded: Loaded) -> str:
 
 def _try_filter(loaded: Loaded) -> str:
     def attach() -> None:
+        if tcx.is_supported():  # programs are the same: what runs in one way does in the other
+            return
         with tempfile.TemporaryDirectory() as folder:
             tc.attach(Path(folder), LO, tc.Hook.EGRESS, FILTER, loaded(FILTER))
             tc.release(Path(folder), LO)

@@ -2,7 +2,8 @@
 
 <folder>/v<LAYOUT>/<map>    maps of one layout: another version of us has its own
 <folder>/alias4, alias6     maps that open connections hang on, whatever the layout
-<folder>/links/<program>    links, of cgroups and of the network namespace
+<folder>/links/<program>    links, of cgroups and of the network namespace; of devices by the names
+                            that host/tcx.py gives
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from interceptor.errors import InterceptorError
-from interceptor.host import bpf, bpfmap, command
+from interceptor.host import bpf, bpflink, bpfmap, command
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import LAYOUT, SPECS, UNVERSIONED, Map
 
@@ -141,6 +142,20 @@ def remove_link(folder: Path, program: str) -> bool:
     there = path.exists()
     path.unlink(missing_ok=True)
     return there
+
+
+def detach_link(folder: Path, program: str) -> None:
+    """Detach at once, even if somebody holds the link open, and unpin. It is no harm where there
+    is none."""
+    link = adopt_link(folder, program)
+    if link is None:
+        return
+    try:
+        with suppress(OSError):  # ENOLINK: what it hung on is gone
+            bpflink.detach(link)
+    finally:
+        os.close(link)
+    remove_link(folder, program)
 
 
 def versions(folder: Path) -> tuple[int, ...]:

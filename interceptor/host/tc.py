@@ -194,17 +194,17 @@ def ensure_clsact(folder: Path, index: int) -> bool:
 
 def marker(folder: Path, index: int) -> Path:
     """What says that a device's clsact is ours: an index alone is another device elsewhere."""
-    return folder / CLSACT / f"{_namespace()}-{index}"
+    return folder / CLSACT / f"{namespace()}-{index}"
 
 
 def marked(folder: Path) -> list[int]:
     """The devices of this network namespace that got their clsact from us; some may be gone."""
-    prefix = f"{_namespace()}-"
+    prefix = f"{namespace()}-"
     places = (folder / CLSACT).glob(f"{prefix}*")
     return sorted(int(place.name.removeprefix(prefix)) for place in places)
 
 
-def _namespace() -> int:
+def namespace() -> int:
     """The inode of this thread's network namespace."""
     return os.stat("/proc/thread-self/ns/net").st_ino
 

@@ -18,6 +18,30 @@ for link in $(ip -o link | cut -d: -f2 | cut -d@ -f1); do
     for hook in ingress egress; do tc filter show dev "$link" "$hook"; done
 done
 """
+TCX = """
+import ctypes, os, platform, socket, struct
+libc, number = ctypes.CDLL(None), {"x86_64": 321, "aarch64": 280}[platform.machine()]
+
+def bpf(command, *attributes):
+    buffer = ctypes.create_string_buffer(struct.pack(*attributes))
+    return libc.syscall(number, command, buffer, len(buffer) - 1), buffer.raw
+
+def name(program):
+    descriptor = bpf(13, "=III", program, 0, 0)[0]  # BPF_PROG_GET_FD_BY_ID
+    info = ctypes.create_string_buffer(80)  # struct bpf_prog_info, up to its name
+    bpf(15, "=IIQ", descriptor, 80, ctypes.addressof(info))  # BPF_OBJ_GET_INFO_BY_FD
+    os.close(descriptor)
+    return info.raw[64:].rstrip(bytes(1)).decode()
+
+for index, device in socket.if_nameindex():
+    for hook, attach in (("ingress", 46), ("egress", 47)):  # BPF_TCX_INGRESS, BPF_TCX_EGRESS
+        found = (ctypes.c_uint32 * 64)()
+        query = (index, attach, 0, 0, ctypes.addressof(found), 64, 0)
+        result, told = bpf(16, "=IIIIQII32x", *query)  # BPF_PROG_QUERY; of tcx since Linux 6.6
+        for each in found[: struct.unpack_from("=I", told, 24)[0] if result == 0 else 0]:
+            print(device, hook, name(each))
+"""
+"""Programs on devices without a qdisc, which Debian's `tc` does not tell of."""
 CGROUPS = """
 mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
 find "$mount$(sed -n s/^0:://p /proc/self/cgroup)" -type d
@@ -36,6 +60,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "ip address": ("ip", "-o", "address"),
     "ipset list": ("ipset", "list"),
     "tc qdisc and tc filter": ("sh", "-euc", FILTERS),
+    "tcx": ("python3", "-c", TCX),
     "pins": ("find", "/sys/fs/bpf"),
     "cgroups": ("sh", "-euc", CGROUPS),
 }

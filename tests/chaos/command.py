@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from interceptor.lab.description import pair
+from tests.netns import detach
 
 NFT_FLUSH = "nft flush ruleset"
 FOREIGN_NFT = """nft -f - <<'X'
@@ -77,10 +79,9 @@ OURS: Mapping[str, str] = {
     "chain": CHAINS,
     "ipset": "ipset list -n | grep ^interceptor_ | while read set; do ipset flush $set; done",
     "route": "ip route flush table all proto 157; ip -6 route flush table all proto 157",
-    "filter": "tc filter del dev eth0 egress; tc filter del dev lo egress",
-    "clsact": "tc qdisc del dev eth0 clsact",
-    # All but our notes of the qdiscs that we have made: without them nobody can tell whose.
-    "pins": "cd /sys/fs/bpf/interceptor && rm -rf $(ls | grep -v clsact)",
+    "detach": f"{sys.executable} {detach.__file__} '/sys/fs/bpf/interceptor/links/egress-*'",
+    "unpin": "rm -f /sys/fs/bpf/interceptor/links/egress-*-$(ip -o link show eth0 | cut -d: -f1)",
+    "pins": "rm -rf /sys/fs/bpf/interceptor/*",
     "link": "rm -f /sys/fs/bpf/interceptor/links/$(ls /sys/fs/bpf/interceptor/links | shuf -n 1)",
 }
 """What somebody takes away who knows us."""

@@ -25,12 +25,12 @@ ENVIRONMENT: Mapping[Kind, Mapping[Effect, float]] = {
 }
 """The same with us as without us: the twin suffers it, too."""
 
-DNS_RULES = {"nft-flush", "iptables-f", "iptables-all", "chain", "filter", "clsact", "pins", "nft"}
+DNS_RULES = {"nft-flush", "iptables-f", "iptables-all", "chain", "detach", "unpin", "pins", "nft"}
 NAT_RULES = {"nft-flush", "iptables-f", "iptables-all", "chain", "nft", "nft-table", "nft-chain"}
 TOUCHED = {
     "nftables": {"nft-flush", "nft", "nft-table", "nft-chain", "nft-set", "route", "iptables-all"},
     "iptables": {"nft-flush", "nft", "iptables-f", "iptables-all", "chain", "ipset", "route"},
-    "ebpf": {"filter", "clsact", "pins", "link", "route"},
+    "ebpf": {"detach", "unpin", "pins", "link", "route"},
 }
 """The removals that take something of a back end's away. Where the kernel has no nft_queue, DNS
 of `nftables` is an iptables rule."""
@@ -44,7 +44,7 @@ def removal(step: Step, backend: str) -> dict[Effect, float]:
     after_s = dict.fromkeys((Effect.PASS_UDP, Effect.PASS_TCP, CALL), ASSERT_S)
     if backend != "ebpf" and step.variant in NAT_RULES:
         after_s[BREAK] = ASSERT_S
-    return after_s | (qdisc(backend) if step.variant in ("clsact", "pins") else {})
+    return after_s
 
 
 def passing(backend: str) -> dict[Effect, float]:
@@ -57,13 +57,7 @@ def stopping(backend: str, on_exit: str) -> dict[Effect, float]:
     """A clean stop until the next start is done: nothing is captured, unless rules are kept."""
     if on_exit == "keep":
         return passing(backend)
-    return {Effect.PASS_UDP: 1.0, Effect.PASS_TCP: 1.0, CALL: 2.0, BREAK: 1.0} | qdisc(backend)
-
-
-def qdisc(backend: str) -> dict[Effect, float]:
-    """When a clsact qdisc comes or goes, the kernel takes the device's queues down for a moment
-    (qdisc_graft calls dev_deactivate, net/sched/sch_api.c), and what is sent then is dropped."""
-    return {Effect.LOSE_OURS: 2.5} if backend == "ebpf" else {}
+    return {Effect.PASS_UDP: 1.0, Effect.PASS_TCP: 1.0, CALL: 2.0, BREAK: 1.0}
 
 
 def of(step: Step, backend: str) -> dict[Effect, float]:
@@ -72,7 +66,6 @@ def of(step: Step, backend: str) -> dict[Effect, float]:
         found = dict(ENVIRONMENT[step.kind])
         if step.kind is Kind.UPLINK and backend == "ebpf":
             found[Effect.PASS_UDP] = ASSERT_S  # from the moment that it is there
-            found |= qdisc(backend)
         return found
     match step.kind:
         case Kind.FLUSH | Kind.FIREWALL:

@@ -46,7 +46,7 @@ class Kind(enum.Enum):
 REMOVALS: Mapping[str, Sequence[str]] = {
     "nftables": ("nft-flush", "nft-table", "nft-chain", "nft-set", "route"),
     "iptables": ("nft-flush", "iptables-f", "chain", "ipset", "route"),
-    "ebpf": ("nft-flush", "filter", "clsact", "pins", "link", "route"),
+    "ebpf": ("nft-flush", "detach", "unpin", "pins", "link", "route"),
 }
 """What somebody may take off the host, by back end."""
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from interceptor.host import tcx
 from interceptor.lab import agent as lab_agent
+from interceptor.lab import snapshot
 from interceptor.lab.agent import Agent
 from interceptor.lab.removal import wait_until
 from interceptor.lab.world import Lab
+from tests.netns import detach
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
 
 NAME = "reviews.bookinfo.svc.cluster.local"
 ASK = ("dig", "+short", "+tries=1", "+timeout=1")
 FILTERS = ("tc", "filter", "show", "dev", "eth0", "egress")
+TCX = ("python3", "-c", snapshot.TCX)
+LINKS = "/sys/fs/bpf/interceptor/links/egress-*"
 
 
 def dig(agent: Agent, name: str = NAME, *words: str) -> str:
@@ -81,7 +87,22 @@ def test_a_hung_daemon_is_trusted_by_default(lab: Lab, start: Callable[..., Agen
     assert curl(agent).startswith("reviews")
 
 
-def test_a_filter_that_somebody_deletes_is_put_back(lab: Lab, start: Callable[..., Agent]) -> None:
+def test_a_link_that_somebody_detaches_is_put_back(lab: Lab, start: Callable[..., Agent]) -> None:
+    agent = start(lab)
+    before = lab.run("vm", TCX).stdout
+    assert {line.split()[0] for line in before.splitlines()} == {"lo", "eth0"}
+    assert lab.run("vm", FILTERS, check=False).stdout == ""
+    lab.run("vm", [sys.executable, detach.__file__, LINKS])
+    assert lab.run("vm", TCX).stdout == ""
+    wait_until(lambda: lab.run("vm", TCX).stdout == before, "the links", 4)
+    assert dig(agent) == "10.96.0.11"
+    assert agent.read("status")["reasserted"] == {"filters": 1}
+
+
+def test_a_filter_that_somebody_deletes_is_put_back(
+    lab: Lab, start: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(tcx.SWITCH, "no")
     agent = start(lab)
     before = lab.run("vm", FILTERS).stdout
     assert "interceptor_dns_egress" in before
@@ -94,6 +115,26 @@ def test_a_filter_that_somebody_deletes_is_put_back(lab: Lab, start: Callable[..
     )
     assert dig(agent) == "10.96.0.11"
     assert agent.read("status")["reasserted"] == {"filters": 1}
+
+
+def test_a_start_with_tcx_takes_over_from_clsact_and_no_name_is_missed(
+    lab: Lab, start: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with an upgrade from a version that had only filters."""
+    qdiscs = lab.run("vm", ["tc", "qdisc"]).stdout
+    monkeypatch.setenv(tcx.SWITCH, "no")
+    agent = start(lab)
+    agent.kill()
+    assert "interceptor_dns_egress" in lab.run("vm", FILTERS).stdout
+    monkeypatch.delenv(tcx.SWITCH)
+    asking = lab.start("vm", ["sh", "-uc", f"while :; do {' '.join(ASK)} {NAME}; done"], "asking")
+    agent.start("--no-supervisor")
+    wait_until(lambda: lab.run("vm", ["tc", "qdisc"]).stdout == qdiscs, "the end of clsact", 4)
+    assert len(lab.run("vm", TCX).stdout.splitlines()) == 2
+    asking.stop()
+    answers = lab.log("vm", "asking").splitlines()
+    assert set(answers) == {"10.96.0.11"}, answers
+    assert len(answers) > 20
 
 
 def test_an_uplink_that_appears_is_captured_too(lab: Lab, start: Callable[..., Agent]) -> None:

@@ -127,7 +127,7 @@ def test_a_run_directory_that_fills_up_costs_nobody_anything(place: Place) -> No
         place.expect(NEW, NEW_ADDRESS)
         remove = "nft delete table inet interceptor || tc filter del dev lo egress"
         if place.backend == "ebpf":
-            remove = "for dev in $(ls /sys/class/net); do tc filter del dev $dev egress; done"
+            remove = "rm /sys/fs/bpf/interceptor/links/egress-*"
         place.lab.run("vm", ["sh", "-c", remove], check=False)
         place.expect(MESH, MESH_ADDRESS)
         pid = cast("int", place.status()["sidecar"]["pid"])

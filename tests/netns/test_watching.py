@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Collection
 
 import pytest
 
+from interceptor.host import tcx
 from interceptor.lab import snapshot
+from tests.netns import detach
 from tests.netns.watched import LIMIT_S, Fault, watched
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
 
 RULESET = "nft list ruleset"
+TCX = f"python3 -c {shlex.quote(snapshot.TCX)}"
+BPF_DIR = "/sys/fs/bpf/interceptor"
+ON_ETH0 = f"{BPF_DIR}/links/egress-*-$(ip -o link show eth0 | cut -d: -f1)"
+DETACH = f"{sys.executable} {detach.__file__}"
 FILTERS = "tc filter show dev eth0 egress; tc filter show dev lo egress; tc qdisc show"
 PINS = "find /sys/fs/bpf | sort"
 SAVE = "iptables-legacy-save | grep -v '^[#:]'; ip6tables-legacy-save | grep -v '^[#:]'"
@@ -64,7 +72,7 @@ LEGACY_IPTABLES = (
     ),
     ROUTES,
 )
-EBPF = (
+CLSACT = (
     fault("a filter", "tc filter del dev eth0 egress", FILTERS, "filters"),
     fault("a clsact", "tc qdisc del dev eth0 clsact", FILTERS, "filters"),
     fault(
@@ -72,6 +80,12 @@ EBPF = (
         "tc qdisc del dev lo clsact; tc qdisc add dev lo clsact",
         *(FILTERS, "filters"),
     ),
+)
+"""Of a kernel without tcx."""
+EBPF = (
+    fault("a device's link", f"{DETACH} {ON_ETH0}", TCX, "filters"),
+    fault("the pin of a device's link", f"rm {ON_ETH0}", TCX, "filters"),
+    fault("every device's link", f"{DETACH} '{BPF_DIR}/links/egress-*'", TCX, "filters"),
     fault("a link's pin", "rm $(find /sys/fs/bpf -path '*/links/connect4')", PINS, "pins"),
     fault("a map's pin", "rm $(find /sys/fs/bpf -name networks)", PINS, "pins"),
     fault(
@@ -79,7 +93,7 @@ EBPF = (
         "ip route del local 127.64.0.0/10 dev lo table local",
         *("ip route show table local", "routes"),
     ),
-    fault("every pin", "rm -r /sys/fs/bpf/*", PINS, "pins", "policy"),
+    fault("every pin", "rm -r /sys/fs/bpf/*", PINS, "pins", "policy", "filters"),
 )
 
 
@@ -102,6 +116,16 @@ def test_what_somebody_removes_is_back_within_two_seconds(
         left = snapshot.diff(whole, host.observe())
         assert not left, left
         assert host.dig("www.corp.example") == "10.77.0.61"
+
+
+def test_filters_of_clsact_are_back_within_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tcx.SWITCH, "no")
+    with watched("vm", {"capture": {"backend": "ebpf"}}) as host:
+        whole = host.observe()
+        for each in CLSACT:
+            host.suffer(each)
+        left = snapshot.diff(whole, host.observe())
+        assert not left, left
 
 
 @pytest.mark.parametrize("backend", ["nftables", "iptables"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ echo over
 def test_an_uplink_that_appears_is_followed_within_two_seconds() -> None:
     over = {"capture": {"backend": "ebpf"}, "node": {"addresses": []}}
     with watched("vm", over) as host:
-        filters = "tc filter show dev up1 egress | grep -q interceptor_"
+        filters = f"python3 -c {shlex.quote(snapshot.TCX)} | grep -q '^up1 egress dns_'"
         source = "ip route show table local | grep -q '^local 127.64.0.0/10 .*src 198.51.100.2'"
         host.suffer(Fault("an uplink", UPLINK, until=f"{filters} && {source}", asks=""))
         gone = "ip link del up1; ip route replace default via 10.77.0.1 dev eth0 src 10.77.0.10"

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from interceptor.host import bpf, bpfmap, bytecode, command
-from interceptor.host.bpf import Run
+from interceptor.capture.attachment import FILTERS, LINKS
+from interceptor.capture.ebpf import Ebpf
+from interceptor.capture.ebpfstep import Sites
+from interceptor.capture.journal import Journal
+from interceptor.host import bpf, bpfmap, bytecode, cgroup, command, probe, tcx
+from interceptor.host.bpf import AttachType, ProgramType, Run
 from interceptor.host.bpfmap import BpfMap
-from interceptor.host.bytecode import Bytecode, Program
+from interceptor.host.bytecode import SOURCE, Bytecode, Program
 from interceptor.host.layout import SPECS, VIEWS, Map
+from tests.netns.bpf.ebpf_host import Host
 
 
 class Compiled:
@@ -111,3 +117,54 @@ def module_kernel(compiled: Compiled) -> Iterator[Kernel]:
         yield opened
     finally:
         opened.close()
+
+
+PASS = bytes.fromhex("b7000000ffffffff9500000000000000")  # r0 = -1; exit
+
+
+@pytest.fixture(scope="module")
+def code(compiled: Any) -> Bytecode:
+    """What there is of C files; a program that passes everything where there is none."""
+    programs = {}
+    for name in (*LINKS, *FILTERS):
+        if name in FILTERS and not (SOURCE / "dns.c").exists():
+            programs[name] = Program(name, ProgramType.SCHED_CLS, AttachType.NONE, PASS)
+        else:
+            programs[name] = compiled[name]
+    return Bytecode("", "", programs)
+
+
+@pytest.fixture(params=["tcx", "clsact"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By what programs are attached to devices."""
+    assert tcx.is_supported(), "this kernel has tcx"
+    if request.param == "clsact":
+        monkeypatch.setenv(tcx.SWITCH, "no")
+    return str(request.param)
+
+
+@pytest.fixture
+def host(
+    namespaces: Callable[[str], Any], code: Bytecode, tmp_path: Path, kind: str
+) -> Iterator[Host]:
+    del kind
+    vm = namespaces("ebpf")
+    vm.sh(
+        "ip link add d0 type veth peer name d1; ip link set d0 addrgenmode none;"
+        "ip link set d1 addrgenmode none up; ip link set d0 up;"
+        "ip addr add 10.0.0.2/24 dev d0; ip addr add fd10::2/64 dev d0 nodad"
+    )
+    mount = tmp_path / "bpffs"
+    mount.mkdir()
+    top = Path(probe.cgroup_mount(), f"itest-{os.getpid()}-ebpf")
+    sites = Sites(mount / "interceptor", top / "app", top / "agent")
+    command.run(["mount", "-t", "bpf", "bpf", str(mount)])
+    try:
+        for folder in (sites.capture, sites.agent):
+            cgroup.create(folder)
+        yield Host(vm, sites, code, tmp_path)
+    finally:
+        vm.call(Ebpf(Journal(), sites).revert)
+        command.run(["umount", str(mount)])
+        for folder in (sites.capture, sites.agent, top):
+            assert cgroup.remove(folder)

@@ -8,39 +8,38 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from interceptor.capture import clean, fact, placement, policy, route, tally
-from interceptor.capture.attachment import FILTERS, LINKS
+from interceptor.capture import clean, neighbour, placement, policy, route, tally
+from interceptor.capture.attachment import LINKS
 from interceptor.capture.ebpf import Ebpf, remains
 from interceptor.capture.ebpfstep import Sites
 from interceptor.capture.joined import Joined, Part, Routes
 from interceptor.capture.journal import Journal
-from interceptor.capture.plan import Plan, Plane, build
+from interceptor.capture.plan import Plane
 from interceptor.capture.program import Programs
-from interceptor.config import Config
 from interceptor.errors import Unsupported
-from interceptor.host import bpf, bpflink, bpfmap, cgroup, command, netlink, pin, probe, tc
-from interceptor.host.bpf import AttachType, ProgramType
-from interceptor.host.bytecode import SOURCE, Bytecode, Program
+from interceptor.host import bpf, bpflink, bpfmap, cgroup, command, netlink, pin, tc, tcx
+from interceptor.host.bpf import AttachType, Command, ProgramType
 from interceptor.host.layout import SPECS, Map, Network
+from tests.netns.bpf.ebpf_host import MESH, Host, changed
 
 pytestmark = pytest.mark.root
 
-PASS = bytes.fromhex("b7000000ffffffff9500000000000000")  # r0 = -1; exit
-MESH = (ip_address("192.0.2.7"), ip_network("192.0.2.128/25"))
+ACCEPT = bytes.fromhex("b7000000000000009500000000000000")  # return TC_ACT_OK
+ONE_WAY = pytest.mark.parametrize("kind", ["tcx"], indirect=True)
+"""Of what has nothing to do with how programs get on devices."""
 RESCUE = Path(__file__).parents[3] / "scripts/rescue"
 
 DIAL = """
@@ -59,94 +58,12 @@ with open(sys.argv[2], "w") as file:
 """Connects to an address until a file is there, then writes into it what it met."""
 
 
-class Host:
-    """A namespace with a captured and an agent's cgroup, and a folder for pins."""
-
-    def __init__(self, vm: Any, sites: Sites, code: Bytecode, folder: Path) -> None:
-        self.vm, self.sites, self.code = vm, sites, code
-        self.journal = Journal(folder / "journal")
-
-    def backend(self, code: Bytecode | None = None) -> Ebpf:
-        """As a process that has just been started has it."""
-        used = code or self.code
-        return Ebpf(self.journal, self.sites, Programs(lambda: used))
-
-    def plan(self, **groups: Any) -> Plan:
-        config = Config.model_validate(groups)
-        return build(config, self.vm.call(fact.facts, config), MESH)
-
-    def sh(self, script: str) -> str:
-        found: str = self.vm.sh(script)
-        return found
-
-    def snapshot(self) -> str:
-        """Everything that the back end may touch, in the words of others' tools."""
-        pins = sorted(str(path) for path in self.sites.bpf_dir.parent.rglob("*"))
-        listed = "for d in $(ls /sys/class/net); do :; done; tc qdisc show; ip -o link"
-        text = self.sh(f"{listed}; ip route show table all; ip -6 route show table all")
-        names = re.findall(r"^\d+: ([^:@]+)", self.sh("ip -o link"), re.MULTILINE)
-        for name in names:
-            text += self.sh(f"tc filter show dev {name} egress; tc filter show dev {name} ingress")
-        return text + "\n".join(pins)
-
-    def hooks(self) -> dict[str, tuple[int, int]]:
-        """Each link and filter: its own number, its program's."""
-        found = {}
-        for name in pin.links(self.sites.bpf_dir):
-            descriptor = pin.adopt_link(self.sites.bpf_dir, name)
-            assert descriptor is not None
-            info = bpflink.info(descriptor)
-            os.close(descriptor)
-            found[name] = (info.id, info.program_id)
-        for each in self.vm.call(tc.ours):
-            found[f"{each.index} {each.hook.name}"] = (each.handle, each.program_id)
-        return found
-
-
-@pytest.fixture(scope="module")
-def code(compiled: Any) -> Bytecode:
-    """What there is of C files; a program that passes everything where there is none."""
-    programs = {}
-    for name in (*LINKS, *FILTERS):
-        if name in FILTERS and not (SOURCE / "dns.c").exists():
-            programs[name] = Program(name, ProgramType.SCHED_CLS, AttachType.NONE, PASS)
-        else:
-            programs[name] = compiled[name]
-    return Bytecode("", "", programs)
-
-
-def changed(code: Bytecode) -> Bytecode:
-    """The next version: each program with one instruction more, which does nothing."""
-    nothing = bytes.fromhex("bf11000000000000")  # r1 = r1
-    programs = {
-        name: replace(program, instructions=nothing + program.instructions)
-        for name, program in code.programs.items()
-    }
-    return replace(code, programs=programs)
-
-
-@pytest.fixture
-def host(namespaces: Callable[[str], Any], code: Bytecode, tmp_path: Path) -> Iterator[Host]:
-    vm = namespaces("ebpf")
-    vm.sh(
-        "ip link add d0 type veth peer name d1; ip link set d0 addrgenmode none;"
-        "ip link set d1 addrgenmode none up; ip link set d0 up;"
-        "ip addr add 10.0.0.2/24 dev d0; ip addr add fd10::2/64 dev d0 nodad"
-    )
-    mount = tmp_path / "bpffs"
-    mount.mkdir()
-    top = Path(probe.cgroup_mount(), f"itest-{os.getpid()}-ebpf")
-    sites = Sites(mount / "interceptor", top / "app", top / "agent")
-    command.run(["mount", "-t", "bpf", "bpf", str(mount)])
-    try:
-        for folder in (sites.capture, sites.agent):
-            cgroup.create(folder)
-        yield Host(vm, sites, code, tmp_path)
-    finally:
-        vm.call(Ebpf(Journal(), sites).revert)
-        command.run(["umount", str(mount)])
-        for folder in (sites.capture, sites.agent, top):
-            assert cgroup.remove(folder)
+def detach_only(folder: Path, name: str) -> None:
+    """As BPF_LINK_DETACH does it: the pin stays."""
+    link = pin.adopt_link(folder, name)
+    assert link is not None
+    bpflink.detach(link)
+    os.close(link)
 
 
 def test_what_is_expected_is_observed_and_twice_changes_nothing(host: Host) -> None:
@@ -160,7 +77,7 @@ def test_what_is_expected_is_observed_and_twice_changes_nothing(host: Host) -> N
     assert host.hooks() == before
 
 
-def test_the_programs_hang_where_they_should(host: Host) -> None:
+def test_the_programs_hang_where_they_should(host: Host, kind: str) -> None:
     host.vm.call(host.backend().apply, host.plan())
     folders = {host.sites.capture: 0, host.sites.agent: 0}
     for name in pin.links(host.sites.bpf_dir):
@@ -171,8 +88,8 @@ def test_the_programs_hang_where_they_should(host: Host) -> None:
         for folder in folders:
             folders[folder] += folder.stat().st_ino == target
     assert folders == {host.sites.capture: 5, host.sites.agent: 2}
-    assert "interceptor_dns_lo" in host.sh("tc filter show dev lo egress")
-    assert "interceptor_dns_egress" in host.sh("tc filter show dev d0 egress")
+    assert (host.runs("lo"), host.runs("d0")) == (["dns_lo"], ["dns_egre"])
+    assert ("clsact" in host.sh("tc qdisc show")) == (kind == "clsact")
 
 
 def test_revert_leaves_the_host_as_it_was(host: Host) -> None:
@@ -234,6 +151,31 @@ def test_filters_of_others_stay_and_keep_their_qdisc(host: Host) -> None:
     assert host.snapshot() == before
 
 
+def test_a_tcx_program_of_somebody_else_s_stays_behind_ours(host: Host, kind: str) -> None:
+    descriptor = bpf.load_program("theirs", ProgramType.SCHED_CLS, AttachType.NONE, ACCEPT)
+    index = host.vm.call(socket.if_nametoindex, "d0")
+    wanted = struct.pack("=IIII", descriptor, index, AttachType.TCX_EGRESS, 0)
+    theirs = host.vm.call(bpf.call, Command.LINK_CREATE, wanted)
+    try:
+        before = host.snapshot()
+        assert "d0 egress theirs" in host.tcx()
+        one = host.backend()
+        host.vm.call(one.apply, host.plan())
+        there = [line for line in host.tcx().splitlines() if line.startswith("d0 egress")]
+        assert there[-1] == "d0 egress theirs"
+        assert len(there) == (2 if kind == "tcx" else 1)
+        others = host.vm.call(neighbour.observe, ["ebpf"], host.sites.capture)
+        told = [each.text() for each in others]
+        side = "after" if kind == "tcx" else "before"
+        assert f"somebody: program theirs (tcx d0 egress, {side} ours)" in told
+        assert not any("dns_" in line for line in told), told
+        host.vm.call(one.revert)
+        assert host.snapshot() == before
+    finally:
+        os.close(theirs)
+        os.close(descriptor)
+
+
 def test_a_device_that_comes_later_gets_its_filter_and_one_that_goes_is_no_harm(
     host: Host,
 ) -> None:
@@ -243,10 +185,12 @@ def test_a_device_that_comes_later_gets_its_filter_and_one_that_goes_is_no_harm(
     later = host.plan()
     assert host.vm.call(one.observe) != host.vm.call(one.expected, later)
     host.vm.call(one.apply, later)
-    assert "interceptor_dns_egress" in host.sh("tc filter show dev e0 egress")
+    assert host.runs("e0") == ["dns_egre"]
     host.sh("ip link del e0")
     assert host.vm.call(one.observe) == host.vm.call(one.expected, later)
     host.vm.call(one.apply, later)
+    pinned = {each.index for each in host.vm.call(tcx.places, host.sites.bpf_dir)}
+    assert pinned <= {index for index, _ in host.vm.call(socket.if_nameindex)}
 
 
 def test_ports_of_bridges_and_spared_devices_have_no_filter(host: Host) -> None:
@@ -257,11 +201,11 @@ def test_ports_of_bridges_and_spared_devices_have_no_filter(host: Host) -> None:
     interfaces = {"exclude": ["x0"], "bridges": ["br0"]}
     plan = host.plan(capture={"interfaces": interfaces, "enabled": False})
     host.vm.call(host.backend().apply, plan)
-    assert host.sh("tc filter show dev d1 egress; tc filter show dev x0 egress") == ""
-    assert "interceptor_dns_bridge" in host.sh("tc filter show dev br0 ingress")
-    assert "interceptor_dns_egress" in host.sh("tc filter show dev br0 egress")
+    assert host.runs("d1") == host.runs("x0") == []
+    assert (host.runs("br0", "ingress"), host.runs("br0")) == (["dns_brid"], ["dns_egre"])
 
 
+@pytest.mark.parametrize("kind", ["clsact"], indirect=True)
 def test_a_removed_filter_is_an_event_and_apply_mends_it(host: Host) -> None:
     one, plan = host.backend(), host.plan()
     host.vm.call(one.apply, plan)
@@ -276,6 +220,46 @@ def test_a_removed_filter_is_an_event_and_apply_mends_it(host: Host) -> None:
     assert host.vm.call(one.observe) != host.vm.call(one.expected, plan)
     host.vm.call(one.apply, plan)
     assert host.vm.call(one.observe) == host.vm.call(one.expected, plan)
+
+
+@pytest.mark.parametrize("kind", ["tcx"], indirect=True)
+@pytest.mark.parametrize("remove", [pin.remove_link, pin.detach_link, detach_only])
+def test_a_detached_link_of_a_device_is_seen_at_the_next_look_and_apply_mends_it(
+    host: Host, remove: Callable[[Path, str], object]
+) -> None:
+    one, plan = host.backend(), host.plan()
+    host.vm.call(one.apply, plan)
+    assert not host.vm.call(one.is_amiss)
+    index = host.vm.call(socket.if_nametoindex, "d0")
+    remove(host.sites.bpf_dir, host.vm.call(tcx.place, index, tc.Hook.EGRESS).name)
+    assert host.runs("d0") == []
+    assert host.vm.call(one.is_amiss)
+    assert host.vm.call(one.observe) != host.vm.call(one.expected, plan)
+    host.vm.call(one.apply, plan)
+    assert host.runs("d0") == ["dns_egre"]
+    assert not host.vm.call(one.is_amiss)
+    assert host.vm.call(one.observe) == host.vm.call(one.expected, plan)
+
+
+@pytest.mark.parametrize("kind", ["tcx"], indirect=True)
+def test_whoever_changes_from_clsact_to_tcx_or_back_leaves_nothing_of_the_other(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, before = host.plan(), host.snapshot()
+    host.sh("tc qdisc add dev d1 clsact")
+    theirs = host.sh("tc qdisc show")
+    for switch in ("no", "", "no", ""):
+        monkeypatch.setenv(tcx.SWITCH, switch)
+        one = host.backend()
+        assert host.vm.call(one.observe) != host.vm.call(one.expected, plan)
+        host.vm.call(one.apply, plan)
+        assert host.vm.call(one.observe) == host.vm.call(one.expected, plan)
+        assert host.runs("d0") == ["dns_egre"]
+        assert bool(host.tcx()) == (switch == "")
+        assert (host.sh("tc qdisc show") == theirs) == (switch == "")
+    host.sh("tc qdisc del dev d1 clsact")
+    host.vm.call(host.backend().revert)
+    assert host.snapshot() == before
 
 
 def test_a_new_version_swaps_every_program_and_keeps_every_link(host: Host) -> None:
@@ -307,6 +291,7 @@ def test_pins_of_another_layout_go_once_ours_are_in(host: Host) -> None:
     assert host.vm.call(one.observe) == host.vm.call(one.expected, plan)
 
 
+@ONE_WAY
 def test_a_link_on_another_cgroup_is_made_anew(host: Host) -> None:
     plan = host.plan()
     there = replace(host.sites, capture=host.sites.agent)
@@ -323,11 +308,13 @@ def test_planes_may_be_this_back_end_s_one_by_one(host: Host) -> None:
         assert host.vm.call(one.observe) == host.vm.call(one.expected, share)
     host.vm.call(one.apply, plan.only(Plane.TCP))
     assert host.vm.call(tc.ours) == []
+    assert host.tcx() == ""
     nothing = host.plan(dns={"enabled": False}, capture={"enabled": False})
     host.vm.call(one.apply, nothing)
     assert host.vm.call(one.observe) == host.vm.call(one.expected, nothing) == ""
 
 
+@ONE_WAY
 def test_a_plan_with_a_gap_is_refused_before_anything_is_touched(host: Host) -> None:
     before = host.snapshot()
     plan = host.plan(capture={"inbound": {"mode": "tproxy", "ports": "*"}})
@@ -346,6 +333,7 @@ def networks(host: Host) -> set[bytes]:
         found.close()
 
 
+@ONE_WAY
 def test_one_address_more_is_one_write(host: Host) -> None:
     many = [ip_address(0x0B000000 + 3 * number) for number in range(10_000)]
     one, plan = host.backend(), host.plan().exchange(many)
@@ -377,6 +365,7 @@ def test_one_address_more_is_one_write(host: Host) -> None:
     )
 
 
+@ONE_WAY
 def test_a_crash_between_two_writes_is_seen_and_mended(host: Host) -> None:
     one, plan = host.backend(), host.plan()
     host.vm.call(one.apply, plan)
@@ -403,7 +392,7 @@ def identities(host: Host) -> dict[str, int]:
     return found
 
 
-def test_pins_that_somebody_removed_come_back_over_the_same_maps(host: Host) -> None:
+def test_pins_that_somebody_removed_come_back_over_the_same_maps(host: Host, kind: str) -> None:
     one, plan = host.backend(), host.plan()
     host.vm.call(one.apply, plan)
     before, programs = identities(host), host.hooks()
@@ -412,8 +401,9 @@ def test_pins_that_somebody_removed_come_back_over_the_same_maps(host: Host) -> 
     host.vm.call(one.apply, plan.exchange(MESH[:1]))
     assert identities(host) == before
     assert host.vm.call(one.observe) == host.vm.call(one.expected, plan.exchange(MESH[:1]))
-    filters = {name: each for name, each in programs.items() if name not in LINKS}
-    assert filters.items() <= host.hooks().items()
+    if kind == "clsact":  # without its pin a link is gone, a filter is not
+        filters = {name: each for name, each in programs.items() if name not in LINKS}
+        assert filters.items() <= host.hooks().items()
 
 
 def test_after_a_crash_without_pins_programs_are_loaded_over_new_maps(host: Host) -> None:
@@ -427,6 +417,7 @@ def test_after_a_crash_without_pins_programs_are_loaded_over_new_maps(host: Host
     assert not {p for _, p in host.hooks().values()} & {p for _, p in before.values()}
 
 
+@ONE_WAY
 def test_no_connection_escapes_while_plans_addresses_and_programs_change(host: Host) -> None:
     plans = [host.plan(), host.plan(capture={"outbound": {"cidrs": "*"}})]
     routes = Part(Routes(host.journal), lambda p: route.aliased(p, with_vips=False))

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from interceptor.host import bpf, bpflink, cgroup, command, link, pin, tc
+from interceptor.host import bpf, bpflink, cgroup, command, link, pin, tc, tcx
 from interceptor.host.bpf import AttachType, ProgramType
 from interceptor.host.tc import Hook
+from interceptor.lab import snapshot
 
 pytestmark = pytest.mark.root
 
@@ -56,6 +57,10 @@ def attach_link(folder: Path, group: Path) -> int:
     return number
 
 
+def programs_of_tcx() -> str:
+    return command.run(["python3", "-c", snapshot.TCX]).stdout
+
+
 def shown(space: Any, device: str) -> str:
     return str(
         space.sh(
@@ -82,14 +87,18 @@ def test_filters_qdiscs_links_and_pins_of_ours_go_and_others_stay(
         if one.name in ("v0", "w0", "x0"):
             for hook in Hook:
                 space.call(tc.attach, folder, one.index, hook, "dns_egress", program)
+                place = space.call(tcx.place, one.index, hook)
+                space.call(tcx.attach, folder, place, program)
     os.close(program)
     space.sh("tc filter add dev x0 egress prio 9 u32 match u32 0 0 classid 1:1")
     number = attach_link(folder, group)
+    assert space.call(programs_of_tcx)
     assert shown(space, "v0") != before["v0"]
 
     space.sh(f"INTERCEPTOR_BPF_DIR={folder} INTERCEPTOR_RUN_DIR={tmp_path} {ROOT}/scripts/rescue")
 
     assert {device: shown(space, device) for device in before} == before
+    assert space.call(programs_of_tcx) == ""
     assert theirs in shown(space, "x0")
     assert "interceptor" not in shown(space, "x0")
     assert [path.name for path in mount.iterdir() if path.suffix != ".debug"] == ["theirs"]

@@ -39,6 +39,16 @@ def test_the_other_way_round_what_captures_goes_first(make: Any) -> None:
     assert undo.argv == ("rm", "-f", "/pins/links/connect6")
 
 
+def test_by_tcx_nothing_is_asked_of_tc(make: Any) -> None:
+    plan = replace(make("everything"), devices=DEVICES)
+    with_tc, without = (ebpfstep.render(plan, SITES, tcx=tcx) for tcx in (False, True))
+    undo = [command.argv[0] for item in without for command in item.undo]
+    assert set(undo) == {"rm"}
+    attached = [item.do.argv for item in without if item.do.argv[-1] == "tcx"]
+    assert (":", "attach", "dns_lo", "to", "dev", "lo", "egress", "by", "tcx") in attached
+    assert len(without) == len(with_tc)
+
+
 @pytest.mark.parametrize("name", [*LINKS, *FILTERS])
 def test_every_program_says_what_it_is_for(name: str) -> None:
     assert 0 < len(ebpfstep.WHY[name]) <= 120

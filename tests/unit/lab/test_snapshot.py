@@ -34,4 +34,7 @@ def test_a_difference_names_the_tool_and_the_line() -> None:
 
 def test_every_tool_that_the_promise_names_is_asked() -> None:
     promised = {"iptables-save", "nft list ruleset", "ip rule", "ip route show table all"}
-    assert promised | {"ipset list", "pins", "tc qdisc and tc filter"} <= snapshot.COMMANDS.keys()
+    assert (
+        promised | {"ipset list", "pins", "tc qdisc and tc filter", "tcx"}
+        <= snapshot.COMMANDS.keys()
+    )
