@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0) */
 /*
  * dns_egress, dns_egress_l3, dns_lo, dns_bridge: queries for names of the mesh become their answers
- * where they pass; others are not touched. Hook: clsact, egress of uplinks and of lo, ingress of a
- * container bridge. One program for each, which differ in what precedes IP and in the way back.
+ * where they pass; others are not touched. Hook: tcx, or clsact where the kernel has no tcx (before
+ * 6.6): egress of uplinks and of lo, ingress of a container bridge. One program for each, which
+ * differ in what precedes IP and in the way back.
  *
  * What the kernel answers: A, AAAA, ANY, and "no such data" with an SOA, for names with their
  * addresses at hand. What it hands over to the worker: what needs more than addresses (names with a
@@ -18,7 +19,7 @@ static long (*redirect)(__u32 ifindex, __u64 flags) = (void *)23;
 #define PASS (-1)  /* linux/pkt_cls.h, TC_ACT_UNSPEC: other filters of the device have their say */
 #define ACCEPT 0   /* TC_ACT_OK */
 #define DROP 2     /* TC_ACT_SHOT */
-#define STOLEN 4   /* TC_ACT_STOLEN: gone, but no error to whoever sent it */
+#define NOWHERE 0  /* no device has this index */
 #define INGRESS 1  /* linux/bpf.h, BPF_F_INGRESS */
 
 #define ETHERNET 14
@@ -105,6 +106,16 @@ static INLINE int send_back(struct __sk_buff *skb)
 	return redirect(skb->ifindex, HERE == PLACE_BRIDGE ? 0 : INGRESS);
 }
 
+/*
+ * Gone, but no error to whoever sent it, which DROP would be. tcx knows no TC_ACT_STOLEN (it is
+ * TCX_NEXT to it: the packet goes on), and a packet that is sent to no device is freed as quietly
+ * (net/core/filter.c, skb_do_redirect).
+ */
+static INLINE int take_away(void)
+{
+	return redirect(NOWHERE, 0);
+}
+
 /* The way in and the way out are written for each family, what is between them for both. */
 static INLINE int is_to_judge(struct __sk_buff *skb, struct scratch *s)
 {
@@ -128,7 +139,7 @@ static INLINE int act(struct __sk_buff *skb, struct scratch *s)
 	if (result <= DNS_NODATA)
 		return send_back(skb);
 	if (result == DNS_HANDOVER)
-		return STOLEN;
+		return take_away();
 	return result == DNS_ERROR ? DROP : PASS;
 }
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from interceptor.host import tc
+from interceptor.host import bpflink, tc, tcx
 from interceptor.host.layout import CGROUPS, POLICY, Map, PolicyFlag, State
 from interceptor.host.ringbuf import RingBuffer
 from interceptor.host.tc import Hook
@@ -81,10 +81,13 @@ ip route add default via 10.55.0.1; ip -6 route add default via fd55::1
 
 
 class World:
-    """The VM's programs run over ``kernel``'s maps."""
+    """The VM's programs run over ``kernel``'s maps, by tcx or by clsact."""
 
-    def __init__(self, kernel: Any, make: Callable[[str], Any], folder: Path) -> None:
-        self.kernel, self.folder = kernel, folder
+    def __init__(
+        self, kernel: Any, make: Callable[[str], Any], folder: Path, *, by_tcx: bool
+    ) -> None:
+        self.kernel, self.folder, self.by_tcx = kernel, folder, by_tcx
+        self.links: list[int] = []
         self.vm, self.server, self.container = make("vm"), make("server"), make("container")
         names = {"server": self.server.name, "container": self.container.name}
         self.vm.sh(SETUP.format(**names))
@@ -127,7 +130,11 @@ class World:
     def attach(self, device: str, hook: Hook, program: str) -> None:
         index = json.loads(self.vm.sh(f"ip -json link show {device}"))[0]["ifindex"]
         descriptor = self.kernel.load(program)
-        self.vm.call(tc.attach, self.folder, index, hook, program, descriptor)
+        if self.by_tcx:
+            place = (descriptor, index, tcx.ATTACH[hook])
+            self.links.append(self.vm.call(bpflink.create_on_device, *place))
+        else:
+            self.vm.call(tc.attach, self.folder, index, hook, program, descriptor)
 
     def set_policy(self, flags: PolicyFlag = ALL, **more: Any) -> None:
         """``more``: sidecar_uid, sidecar_gid, exclude and include (cgroups), lease_ns."""
@@ -166,6 +173,8 @@ class World:
         for child in self.children:
             child.terminate()
             child.wait()
+        for link in self.links:
+            os.close(link)
         self.ring.close()
 
 
@@ -178,14 +187,17 @@ def depth(path: str) -> int:
     return level
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["tcx", "clsact"])
 def world(
+    request: pytest.FixtureRequest,
     module_kernel: Any,
     namespaces: Callable[[str], Any],
     publish: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    opened = World(module_kernel, namespaces, tmp_path_factory.mktemp("live"))
+    by_tcx = request.param == "tcx"
+    folder = tmp_path_factory.mktemp("live")
+    opened = World(module_kernel, namespaces, folder, by_tcx=by_tcx)
     publish(module_kernel, Answers.build(HOSTS, Locale("vm", search=("corp.test",))))
     try:
         yield opened
