@@ -9,11 +9,9 @@ socket: loopback is not a permission.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +19,7 @@ import orjson
 from aiohttp import web
 
 from interceptor.errors import InterceptorError
-from interceptor.host import serving, socketdiag
+from interceptor.host import serving, tcptable
 
 Json = Mapping[str, object]
 
@@ -40,32 +38,11 @@ class Pages:
     confirm: Callable[[], bool]
 
 
-def _hex_address(host: str, port: int) -> str:
-    """An address as /proc/net/tcp{,6} prints it: 32-bit words in host order."""
-    packed = ipaddress.ip_address(host).packed
-    words = (packed[at : at + 4][::-1].hex().upper() for at in range(0, len(packed), 4))
-    return f"{''.join(words)}:{port:04X}"
-
-
-def find_owner(table: str, client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """The uid of the client's end of a loopback connection, from /proc/net/tcp{,6} text."""
-    local, remote = _hex_address(*client), _hex_address(*server)
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if fields[1] == local and fields[2] == remote:
-            return int(fields[7])
-    return None
-
-
 def _is_root(request: web.Request) -> bool:
     assert request.transport is not None
     client = request.transport.get_extra_info("peername")
     server = request.transport.get_extra_info("sockname")
-    with suppress(OSError):
-        return socketdiag.owner(client[:2], server[:2]) == 0
-    # A kernel without inet_diag: its table, which has gaps while others come and go.
-    table = Path("/proc/net/tcp6" if ":" in client[0] else "/proc/net/tcp")
-    return find_owner(table.read_text(), client[:2], server[:2]) == 0
+    return tcptable.owner(client[:2], server[:2]) == 0
 
 
 def _respond(value: object, status: int = 200) -> web.Response:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from interceptor.dns import packet as packets
 from interceptor.dns.responder import Responder
+from interceptor.host import netlink
 
 if TYPE_CHECKING:
     from netfilterqueue import NetfilterQueue, Packet
@@ -48,7 +49,6 @@ _VERDICTS = 3 << 8 | 3  # NFQNL_MSG_VERDICT_BATCH
 _LENGTH, _MASK, _FLAGS = 3, 4, 5  # NFQA_CFG_QUEUE_MAXLEN, NFQA_CFG_MASK, NFQA_CFG_FLAGS
 _FAIL_OPEN = 1
 _VERDICT_HEADER, _ACCEPT = 2, 1  # NFQA_VERDICT_HDR; linux/netfilter.h, NF_ACCEPT
-_NLM_F_REQUEST = 1
 
 
 class Queue:
@@ -89,13 +89,13 @@ class Queue:
             # A smaller buffer than asked for only means that less of a burst is kept.
             warnings.simplefilter("ignore", RuntimeWarning)
             queue.bind(number, self._on_packet, length, COPY_PACKET, 0xFFFF, SOCKET_BYTES)
-        with socket.socket(fileno=os.dup(queue.get_fd())) as netlink:
+        with socket.socket(fileno=os.dup(queue.get_fd())) as bound:
             seconds, rest = divmod(IDLE_S, 1)
             idle = struct.pack("@ll", int(seconds), int(rest * 1e6))
-            netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, idle)
-            netlink.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, idle)
+            bound.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
             # A full queue is to let further packets pass instead of dropping them.
-            netlink.send(_request(number, {_MASK: _FAIL_OPEN, _FLAGS: _FAIL_OPEN}))
+            bound.send(_request(number, {_MASK: _FAIL_OPEN, _FLAGS: _FAIL_OPEN}))
         self._queue, self._number = queue, number
 
     @property
@@ -116,8 +116,8 @@ class Queue:
             self.progress += 1
         # Unbinding drops what waits. With no room at all everything new passes (the queue
         # fails open), so that after one more look nothing can be waiting.
-        with socket.socket(fileno=os.dup(queue.get_fd())) as netlink:
-            netlink.send(_request(self._number, {_LENGTH: 0}))
+        with socket.socket(fileno=os.dup(queue.get_fd())) as bound:
+            bound.send(_request(self._number, {_LENGTH: 0}))
         queue.run(block=False)
         queue.unbind()
 
@@ -189,8 +189,7 @@ def _request(number: int, settings: Mapping[int, int]) -> bytes:
 
 
 def _message(kind: int, number: int, body: bytes) -> bytes:
-    body = struct.pack("!BBH", socket.AF_UNSPEC, 0, number) + body
-    return struct.pack("=IHHII", 16 + len(body), kind, _NLM_F_REQUEST, 0, 0) + body
+    return netlink.encode(kind, struct.pack("!BBH", socket.AF_UNSPEC, 0, number) + body)
 
 
 def accept_all(descriptor: int, number: int) -> int:
@@ -202,10 +201,10 @@ def accept_all(descriptor: int, number: int) -> int:
     # Ids grow by one a packet, and wrap; the kernel compares their distance, as of two times.
     beyond = (last + (1 << 30)) & 0xFFFFFFFF
     verdict = struct.pack("=HH", 12, _VERDICT_HEADER) + struct.pack("!II", _ACCEPT, beyond)
-    with socket.socket(fileno=os.dup(descriptor)) as netlink:
+    with socket.socket(fileno=os.dup(descriptor)) as bound:
         # No room first, so that nothing new comes to wait (the queue fails open).
-        netlink.send(_request(number, {_LENGTH: 0}))
-        netlink.send(_message(_VERDICTS, number, verdict))
+        bound.send(_request(number, {_LENGTH: 0}))
+        bound.send(_message(_VERDICTS, number, verdict))
     return waiting
 
 

@@ -11,6 +11,7 @@ import errno
 import functools
 import os
 import socket
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -22,8 +23,17 @@ RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE = 9, 11
 RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE = 8, 19
 RTNLGRP_TC = 4
 
+HEADER = struct.Struct("=IHHII")  # linux/netlink.h, struct nlmsghdr
+REQUEST, DUMP = 0x1, 0x300  # NLM_F_REQUEST, NLM_F_DUMP
+ERROR, DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
+
 BUFFER_BYTES = 1 << 20
 """Room for a burst (a table of 10,000 elements); what overflows it is an event as well."""
+
+
+def encode(kind: int, body: bytes, flags: int = 0) -> bytes:
+    """A request made by hand."""
+    return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 0, 0) + body
 
 
 def _open(protocol: int, *groups: int) -> socket.socket:

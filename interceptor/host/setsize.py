@@ -10,16 +10,14 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from interceptor.host.netlink import NETLINK_NETFILTER
+from interceptor.host.netlink import DONE, DUMP, ERROR, HEADER, NETLINK_NETFILTER, encode
 
 LIST = 6 << 8 | 7  # NFNL_SUBSYS_IPSET, IPSET_CMD_LIST
 PROTOCOL = 6  # IPSET_PROTOCOL_MIN: every kernel since 2.6.39 speaks it
 LIST_HEADER = 1 << 2  # IPSET_FLAG_LIST_HEADER: without the elements
 ATTR_PROTOCOL, ATTR_SETNAME, ATTR_FLAGS, ATTR_DATA, ATTR_ELEMENTS = 1, 2, 6, 7, 24
-REQUEST_DUMP = 0x1 | 0x300  # linux/netlink.h: NLM_F_REQUEST | NLM_F_DUMP
-ERROR, DONE = 2, 3
 TYPE = 0x3FFF  # of an attribute, without NLA_F_NESTED and NLA_F_NET_BYTEORDER
-NLMSG, NLA = struct.Struct("=IHHII"), struct.Struct("=HH")
+NLA = struct.Struct("=HH")
 NFGENMSG_BYTES = 4
 BUFFER_BYTES = 1 << 16
 PATIENCE_S = 2.0
@@ -30,12 +28,11 @@ def observe() -> dict[str, int] | None:
     has no ipset, or does not answer."""
     body = bytes(NFGENMSG_BYTES) + _attribute(ATTR_PROTOCOL, bytes([PROTOCOL]))
     body += _attribute(ATTR_FLAGS, struct.pack("!I", LIST_HEADER))
-    head = NLMSG.pack(NLMSG.size + len(body), LIST, REQUEST_DUMP, 1, 0)
     found: dict[str, int] = {}
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asked:
             asked.settimeout(PATIENCE_S)
-            asked.send(head + body)
+            asked.send(encode(LIST, body, DUMP))
             while True:
                 for kind, payload in _messages(asked.recv(BUFFER_BYTES)):
                     if kind in (ERROR, DONE):
@@ -57,11 +54,11 @@ def _aligned(length: int) -> int:
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(type, payload) of each message."""
     at = 0
-    while at + NLMSG.size <= len(data):
-        length, kind, *_ = NLMSG.unpack_from(data, at)
-        if length < NLMSG.size:
+    while at + HEADER.size <= len(data):
+        length, kind, *_ = HEADER.unpack_from(data, at)
+        if length < HEADER.size:
             return
-        yield kind, data[at + NLMSG.size : at + length]
+        yield kind, data[at + HEADER.size : at + length]
         at += _aligned(length)
 
 

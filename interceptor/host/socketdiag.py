@@ -5,15 +5,18 @@ The text of /proc/net/tcp has gaps while other connections come and go; this doe
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
 import struct
 
+from interceptor.host import netlink
+
 _NETLINK_SOCK_DIAG, _BY_FAMILY = 4, 20  # linux/netlink.h, linux/sock_diag.h
-_NLM_F_REQUEST, _NLMSG_ERROR = 1, 2
 _ANY_STATE, _ANY_COOKIE = 0xFFFFFFFF, 0xFFFFFFFF
-_UID_AT = 16 + 4 + 48 + 12  # header, family to retrans, inet_diag_sockid, expires to wqueue
+# Behind the header: family to retrans, inet_diag_sockid, expires to wqueue.
+_UID_AT = netlink.HEADER.size + 4 + 48 + 12
 LIMIT_S = 1
 
 End = tuple[str, int]
@@ -29,15 +32,13 @@ def owner(local: End, remote: End) -> int | None:
     ends += ipaddress.ip_address(remote[0]).packed.ljust(16, b"\0")
     body = struct.pack("=BBxxI", family, socket.IPPROTO_TCP, _ANY_STATE)
     body += ends + struct.pack("=III", 0, _ANY_COOKIE, _ANY_COOKIE)
-    head = struct.pack("=IHHII", 16 + len(body), _BY_FAMILY, _NLM_F_REQUEST, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as channel:
         channel.settimeout(LIMIT_S)
-        channel.send(head + body)
+        channel.send(netlink.encode(_BY_FAMILY, body))
         answer = channel.recv(4096)
-    kind = struct.unpack_from("=H", answer, 4)[0]
-    if kind == _NLMSG_ERROR:
-        code = -struct.unpack_from("=i", answer, 16)[0]
-        if code == 2:  # ENOENT
+    if netlink.HEADER.unpack_from(answer)[1] == netlink.ERROR:
+        code = -struct.unpack_from("=i", answer, netlink.HEADER.size)[0]
+        if code == errno.ENOENT:
             return None
         raise OSError(code, os.strerror(code))
     return int(struct.unpack_from("=I", answer, _UID_AT)[0])

@@ -6,7 +6,11 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+
+from interceptor.host import socketdiag
+from interceptor.host.socketdiag import End
 
 ESTABLISHED, LISTEN = "01", "0A"  # include/net/tcp_states.h
 
@@ -27,6 +31,11 @@ class Row:
         return int(self.local.rpartition(":")[2], 16)
 
     @property
+    def uid(self) -> int:
+        """Its owner's."""
+        return int(self.fields[7])
+
+    @property
     def inode(self) -> int:
         """What names it in /proc/PID/fd."""
         return int(self.fields[9])
@@ -45,6 +54,28 @@ def decode(end: str) -> bytes:
     words = end.partition(":")[0]
     numbers = (int(words[at : at + 8], 16) for at in range(0, len(words), 8))
     return struct.pack(f"={len(words) // 8}I", *numbers)
+
+
+def encode(end: End) -> str:
+    """An address and a port as ``local`` and ``remote`` are written."""
+    packed = ip_address(end[0]).packed
+    words = struct.unpack(f"={len(packed) // 4}I", packed)
+    return "".join(f"{word:08X}" for word in words) + f":{end[1]:04X}"
+
+
+def find_owner(text: str, local: End, remote: End) -> int | None:
+    """The uid of the socket with these ends; None where the table has none."""
+    ends = encode(local), encode(remote)
+    return next((row.uid for row in parse(text) if (row.local, row.remote) == ends), None)
+
+
+def owner(local: End, remote: End) -> int | None:
+    """Whose the connection with these ends is, in this network namespace."""
+    with suppress(OSError):
+        return socketdiag.owner(local, remote)
+    # A kernel without inet_diag: the table, which has gaps while others come and go.
+    found = (find_owner(text, local, remote) for text in observe())
+    return next((uid for uid in found if uid is not None), None)
 
 
 def observe() -> Iterator[str]:

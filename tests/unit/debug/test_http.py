@@ -73,17 +73,6 @@ def test_a_taken_port_is_an_error_that_says_which_setting_to_change(tmp_path: Pa
             asyncio.run(http.serve(pages(), listen, tmp_path / "control.sock"))
 
 
-def test_a_connections_owner_is_found_in_the_kernels_table() -> None:
-    table = (
-        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
-        "   0: 0100007F:3AAC 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0\n"
-        "   1: 0100007F:9C40 0100007F:3AAC 01 00000000:00000000 00:00000000 00000000  1000\n"
-    )
-    server, client = ("127.0.0.1", 15020), ("127.0.0.1", 40000)
-    assert http.find_owner(table, client, server) == 1000
-    assert http.find_owner(table, ("127.0.0.1", 40001), server) is None
-
-
 def test_the_control_socket_is_roots_alone_and_goes_with_the_daemon(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
 

@@ -44,3 +44,14 @@ def test_a_listener_of_this_host_is_in_the_table(host: str) -> None:
         assert tcptable.has_sockets(port, LISTEN)
         assert not tcptable.has_sockets(port, ESTABLISHED)
     assert not tcptable.has_sockets(port, LISTEN)
+
+
+def test_a_connections_owner_is_found_in_the_kernels_table() -> None:
+    table = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+        "   0: 0100007F:3AAC 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0\n"
+        "   1: 0100007F:9C40 0100007F:3AAC 01 00000000:00000000 00:00000000 00000000  1000\n"
+    )
+    server, client = ("127.0.0.1", 15020), ("127.0.0.1", 40000)
+    assert tcptable.find_owner(table, client, server) == 1000
+    assert tcptable.find_owner(table, ("127.0.0.1", 40001), server) is None
