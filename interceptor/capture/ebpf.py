@@ -49,7 +49,7 @@ class Ebpf:
 
     def render(self, plan: Plan) -> tuple[Step, ...]:
         """The steps for a host that has nothing of ours. Pure."""
-        with _named():
+        with ground.named():
             return ebpfstep.render(plan, self._sites, tcx=tcx.is_supported())
 
     def expected(self, plan: Plan) -> str:
@@ -76,7 +76,7 @@ class Ebpf:
 
     def observe(self) -> str:
         """Policy, links, filters, and pins of other layouts, one a line; empty without any."""
-        with _named():
+        with ground.named():
             layouts = [n for n in pin.versions(self._sites.bpf_dir) if n != LAYOUT]
             lines = [*self._links.observe(), *self._filters.observe()]
             lines += [f"ebpf pins of layout {layout}" for layout in layouts]
@@ -109,7 +109,7 @@ class Ebpf:
         if self.observe() != self.expected(plan):
             with self._written():
                 self._install(plan)
-        with _named():
+        with ground.named():
             self._filters.forget()
         self._plan = plan
 
@@ -182,7 +182,7 @@ class Ebpf:
     def _written(self) -> Iterator[None]:
         """After a failure nobody knows what is in the maps: they are read anew."""
         try:
-            with _named():
+            with ground.named():
                 yield
         except InterceptorError:
             self.close()
@@ -190,7 +190,7 @@ class Ebpf:
 
     def revert(self) -> None:
         """Remove everything of ours, whatever version put it there: what captures goes first."""
-        with _named():
+        with ground.named():
             self._links.keep(())
             self._filters.keep(())
             self.close()
@@ -221,25 +221,16 @@ class Ebpf:
             return True
 
 
-@contextmanager
-def _named() -> Iterator[None]:
-    """Whatever the kernel refuses becomes an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        raise InterceptorError(f"back end ebpf: {error}") from error
-
-
 def has_pins(bpf_dir: Path) -> bool:
     """Whether anything is pinned. While the pins are there the rest is looked at; asking for
     filters costs a daemon that needs none 14 MB."""
-    with _named():
+    with ground.named():
         return bool(pin.links(bpf_dir) or pin.versions(bpf_dir))
 
 
 def remains(bpf_dir: Path) -> str:
     """What of ours is on the host, whatever should be: links, filters, pins; one a line."""
-    with _named():
+    with ground.named():
         lines = [f"ebpf link {name}" for name in pin.links(bpf_dir)]
         lines += [f"ebpf filter #{each.index} {each.hook.name.lower()}" for each in tc.ours()]
         lines += [f"ebpf pins of layout {layout}" for layout in pin.versions(bpf_dir)]

@@ -55,7 +55,8 @@ def agent_path(config: Config, own: str) -> str:
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def named() -> Iterator[None]:
+    """Whatever the kernel refuses becomes an error of ours."""
     try:
         yield
     except OSError as error:
@@ -67,7 +68,7 @@ def prepare(sites: Sites, journal: Journal) -> dict[Map, BpfMap]:
 
     The pins are taken away by the back end's `revert`, the cgroup by `dismiss`.
     """
-    with _named():
+    with named():
         make_cgroup(sites, journal)
         pin.prepare(sites.bpf_dir)
         return pin.open_maps(sites.bpf_dir)
@@ -91,7 +92,7 @@ def remains(config: Config, journal: Journal) -> tuple[Path, ...]:
     made = [Path(item.argv[-1]) for item in journal.read() if item.argv[0] == "rmdir"]
     mount = probe.cgroup_mount()
     if mount:
-        made.append(Path(mount, config.capture.cgroup.strip("/"), AGENT))
+        made.append(cgroup.folder(config.capture.cgroup, Path(mount)) / AGENT)
     return tuple(folder for folder in dict.fromkeys(made) if folder.is_dir())
 
 

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from interceptor.capture import restore
+from interceptor.capture.program import is_mark
 from interceptor.capture.ruleset import TABLE
 from interceptor.host import bpf, bpflink, command, tc, tcx
 from interceptor.host.bpf import AttachType
@@ -216,7 +217,7 @@ def observe(names: Iterable[str], capture: Path) -> tuple[Neighbour, ...]:
 def _observe_filters() -> tuple[Neighbour, ...]:
     places = [(index, hook) for index in sorted(tc.clsacts()) for hook in tc.Hook]
     found = [each for place in places for each in tc.filters(*place)]
-    ahead = [place for place in places if any(_is_ours(each) for each in _tcx(*place))]
+    ahead = [place for place in places if any(map(_is_ours, _tcx(*place)))]
     return parse_filters(found, dict(socket.if_nameindex()), ahead)
 
 
@@ -242,8 +243,7 @@ def _tcx(index: int, hook: Hook) -> list[str]:
 
 
 def _is_ours(name: str) -> bool:
-    """By what `capture/program.py` names programs."""
-    return bool(re.fullmatch(r"dns_[a-z]+_[0-9a-f]{6}", name))
+    return is_mark(name, "dns_")
 
 
 def _observe_cgroup(capture: Path) -> Iterator[Neighbour]:

@@ -8,6 +8,7 @@ what should be, without loading anything.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from interceptor.host.bytecode import Bytecode, Program
 from interceptor.host.layout import Map
 
 HEAD, TAIL = 8, 6  # letters of the name and of the digest; the kernel has room for 15 in all
+_TAIL = re.compile(f"[0-9a-f]{{{TAIL}}}")
 
 
 Loaded = Callable[[str], int]
@@ -34,6 +36,12 @@ def mark(program: Program) -> str:
     kind = f"{program.name} {program.kind} {program.attach} ".encode()
     digest = blake2b(kind + program.instructions, digest_size=8).hexdigest()
     return f"{program.name[:HEAD]}_{digest[:TAIL]}"
+
+
+def is_mark(name: str, start: str) -> bool:
+    """Whether a name in the kernel is one of ours, of a program whose name begins so."""
+    head, _, tail = name.rpartition("_")
+    return head.startswith(start) and len(head) <= HEAD and bool(_TAIL.fullmatch(tail))
 
 
 class Programs:

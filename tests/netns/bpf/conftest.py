@@ -15,7 +15,7 @@ from interceptor.capture.attachment import FILTERS, LINKS
 from interceptor.capture.ebpf import Ebpf
 from interceptor.capture.ebpfstep import Sites
 from interceptor.capture.journal import Journal
-from interceptor.host import bpf, bpfmap, bytecode, cgroup, command, probe, tcx
+from interceptor.host import bpf, bpfmap, bytecode, cgroup, command, pin, probe, tcx
 from interceptor.host.bpf import AttachType, ProgramType, Run
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.bytecode import SOURCE, Bytecode, Program
@@ -132,6 +132,17 @@ def code(compiled: Any) -> Bytecode:
         else:
             programs[name] = compiled[name]
     return Bytecode("", "", programs)
+
+
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    """A place for pins: `prepare` mounts a bpffs there."""
+    place = tmp_path / "bpf"
+    pin.prepare(place)
+    try:
+        yield place
+    finally:
+        command.run(["umount", str(place)])
 
 
 @pytest.fixture(params=["tcx", "clsact"])

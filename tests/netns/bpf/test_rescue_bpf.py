@@ -27,16 +27,6 @@ tc qdisc add dev w0 clsact; tc filter add dev w0 egress prio 3 u32 match u32 0 0
 
 
 @pytest.fixture
-def mount(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "mount"
-    pin.prepare(place)
-    try:
-        yield place
-    finally:
-        command.run(["umount", str(place)])
-
-
-@pytest.fixture
 def group() -> Iterator[Path]:
     folder = cgroup.folder(f"itest-rescue-{os.getpid()}")
     cgroup.create(folder)
@@ -71,13 +61,13 @@ def shown(space: Any, device: str) -> str:
 
 
 def test_filters_qdiscs_links_and_pins_of_ours_go_and_others_stay(
-    mount: Path, group: Path, tmp_path: Path, namespaces: Callable[[str], Any]
+    bpffs: Path, group: Path, tmp_path: Path, namespaces: Callable[[str], Any]
 ) -> None:
-    folder = mount / "interceptor"
+    folder = bpffs / "interceptor"
     pin.prepare(folder)
     for each in pin.open_maps(folder).values():
         each.close()
-    (mount / "theirs").mkdir()
+    (bpffs / "theirs").mkdir()
     space = namespaces("rescue")
     space.sh(SETUP)
     before = {device: shown(space, device) for device in ("v0", "w0")}
@@ -101,7 +91,7 @@ def test_filters_qdiscs_links_and_pins_of_ours_go_and_others_stay(
     assert space.call(programs_of_tcx) == ""
     assert theirs in shown(space, "x0")
     assert "interceptor" not in shown(space, "x0")
-    assert [path.name for path in mount.iterdir() if path.suffix != ".debug"] == ["theirs"]
+    assert [path.name for path in bpffs.iterdir() if path.suffix != ".debug"] == ["theirs"]
     with pytest.raises(FileNotFoundError):
         os.close(bpflink.open_id(number))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from interceptor.host import bpf, command, pin, tc
+from interceptor.host import bpf, tc
 from interceptor.host.bpf import AttachType, ProgramType
 from interceptor.host.tc import Hook
 
@@ -26,16 +26,6 @@ FOREIGN = {
     "another kind behind it": f"filter add dev v0 egress prio 7 {ALL}",
     "another chain": f"filter add dev v0 egress chain 5 prio 1 {ALL}",
 }
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "bpf"
-    pin.prepare(place)
-    try:
-        yield place
-    finally:
-        command.run(["umount", str(place)])
 
 
 @pytest.fixture
@@ -77,9 +67,9 @@ def shown(space: Any) -> str:
 
 
 def test_tc_sees_our_filter_first_and_direct_action(
-    folder: Path, programs: tuple[int, int], space: Any, index: int
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
-    attached = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    attached = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     assert attached.program_id == bpf.program_info(programs[0]).id
     assert attached.tag == bpf.program_info(programs[0]).tag
     assert (attached.ours, attached.program, attached.priority) == (True, "dns_egress", 1)
@@ -97,81 +87,81 @@ def test_tc_sees_our_filter_first_and_direct_action(
 
 
 def test_attaching_again_replaces_the_program_in_its_place(
-    folder: Path, programs: tuple[int, int], space: Any, index: int
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
-    first = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
-    second = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress_l3", programs[1])
+    first = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
+    second = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress_l3", programs[1])
     assert second.program_id != first.program_id
     assert space.call(tc.ours) == [second]
     assert second.program == "dns_egress_l3"
 
 
 def test_both_hooks_of_a_device_are_ours_to_list_and_to_leave(
-    folder: Path, programs: tuple[int, int], space: Any, index: int
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
     for hook in Hook:
-        space.call(tc.attach, folder, index, hook, "dns_bridge", programs[0])
+        space.call(tc.attach, bpffs, index, hook, "dns_bridge", programs[0])
     there = space.call(tc.ours)
     assert {each.hook for each in there} == set(Hook)
-    assert not space.call(tc.release, folder, index)
+    assert not space.call(tc.release, bpffs, index)
     assert [space.call(tc.detach, each) for each in there] == [True, True]
     assert [space.call(tc.detach, each) for each in there] == [False, False]
-    assert space.call(tc.marked, folder) == [index]
-    assert space.call(tc.release, folder, index)
+    assert space.call(tc.marked, bpffs) == [index]
+    assert space.call(tc.release, bpffs, index)
     assert shown(space) == ""
-    assert not space.call(tc.release, folder, index)
-    assert list((folder / "clsact").iterdir()) == []
+    assert not space.call(tc.release, bpffs, index)
+    assert list((bpffs / "clsact").iterdir()) == []
 
 
 @pytest.mark.parametrize("what", FOREIGN)
 def test_others_filters_and_their_qdisc_stay_as_they_were(
-    folder: Path, programs: tuple[int, int], space: Any, index: int, what: str
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int, what: str
 ) -> None:
-    theirs = folder / "theirs"
+    theirs = bpffs / "theirs"
     bpf.pin(programs[1], str(theirs))
     space.sh(f"tc qdisc add dev v0 clsact; tc {FOREIGN[what].format(pin=theirs)}")
     before = shown(space)
-    attached = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    attached = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     order = [each.ours for each in space.call(tc.filters, index, Hook.EGRESS) if each.chain == 0]
     blocked = what in ("another kind at our priority", "one protocol at our priority")
     assert order[0] is not blocked
     assert attached.priority == (2 if blocked else 1)
-    again = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    again = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     assert again.priority == attached.priority
     assert space.call(tc.detach, again)
-    assert not space.call(tc.release, folder, index)
+    assert not space.call(tc.release, bpffs, index)
     assert shown(space) == before
 
 
 def test_ours_is_replaced_where_it_stands_when_a_better_place_is_free(
-    folder: Path, programs: tuple[int, int], space: Any, index: int
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
     space.sh(f"tc qdisc add dev v0 clsact; tc {FOREIGN['another kind at our priority']}")
-    first = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    first = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     space.sh("tc filter del dev v0 egress prio 1")
-    second = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[1])
+    second = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[1])
     assert first.priority == second.priority == 2
     assert space.call(tc.ours) == [second]
 
 
 def test_our_qdisc_stays_while_somebody_else_has_a_filter_on_it(
-    folder: Path, programs: tuple[int, int], space: Any, index: int
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
-    attached = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    attached = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     space.sh(f"tc {FOREIGN['another chain']}")
     space.call(tc.detach, attached)
-    assert not space.call(tc.release, folder, index)
+    assert not space.call(tc.release, bpffs, index)
     space.sh("tc filter del dev v0 egress chain 5")
-    assert space.call(tc.release, folder, index)
+    assert space.call(tc.release, bpffs, index)
     assert shown(space) == ""
 
 
 def test_what_ours_passes_the_others_see(
-    folder: Path, programs: tuple[int, int], space: Any, index: int
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
     watch = "u32 match u32 0 0 action mirred egress mirror dev lo"
     space.sh(f"tc qdisc add dev v0 clsact; tc filter add dev v0 egress prio 7 {watch}")
-    space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     space.sh(
         "ip addr add 10.9.9.1/24 dev v0; ip neigh add 10.9.9.2 lladdr 02:00:00:00:00:01 dev v0"
     )
@@ -185,37 +175,35 @@ def test_what_ours_passes_the_others_see(
 
 
 def test_a_device_that_went_is_no_trouble(
-    folder: Path, programs: tuple[int, int], space: Any, index: int
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
-    attached = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    attached = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     space.sh("ip link del v0")
     assert not space.call(tc.detach, attached)
     assert space.call(tc.ours) == []
-    assert space.call(tc.release, folder, index)
-    assert space.call(tc.marked, folder) == []
+    assert space.call(tc.release, bpffs, index)
+    assert space.call(tc.marked, bpffs) == []
     with pytest.raises(OSError, match="No such device"):
-        space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
-    assert space.call(tc.marked, folder) == []
+        space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
+    assert space.call(tc.marked, bpffs) == []
 
 
 def test_the_same_index_in_another_namespace_is_not_marked(
-    folder: Path, programs: tuple[int, int], space: Any, index: int, namespaces: Any
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int, namespaces: Any
 ) -> None:
-    space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     other = namespaces("tc2")
-    assert other.call(tc.marked, folder) == []
-    assert not other.call(tc.release, folder, index)
+    assert other.call(tc.marked, bpffs) == []
+    assert not other.call(tc.release, bpffs, index)
 
 
 def test_a_foreign_filter_may_have_any_bytes_for_a_name(
-    folder: Path, programs: tuple[int, int], space: Any, index: int
+    bpffs: Path, programs: tuple[int, int], space: Any, index: int
 ) -> None:
-    bpf.pin(programs[1], str(folder / "theirs"))
-    script = (
-        f"cd {folder}; mv theirs theirs\udcff; tc qdisc add dev v0 clsact; tc filter add dev v0"
-    )
+    bpf.pin(programs[1], str(bpffs / "theirs"))
+    script = f"cd {bpffs}; mv theirs theirs\udcff; tc qdisc add dev v0 clsact; tc filter add dev v0"
     space.sh(f"{script} egress prio 1 handle 1 bpf da object-pinned $PWD/theirs\udcff")
     theirs = space.call(tc.filters, index, Hook.EGRESS)
     assert [each.name[:7] for each in theirs] == ["theirs\N{REPLACEMENT CHARACTER}"]
-    attached = space.call(tc.attach, folder, index, Hook.EGRESS, "dns_egress", programs[0])
+    attached = space.call(tc.attach, bpffs, index, Hook.EGRESS, "dns_egress", programs[0])
     assert space.call(tc.ours) == [attached]

@@ -30,16 +30,6 @@ ip neigh replace 10.9.9.2 lladdr 02:00:00:00:00:02 dev v0 nud permanent
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "bpf"
-    pin.prepare(place)
-    try:
-        yield place
-    finally:
-        command.run(["umount", str(place)])
-
-
-@pytest.fixture
 def programs() -> Iterator[Callable[[str, bytes], int]]:
     """A maker of loaded programs."""
     made: list[int] = []
@@ -130,17 +120,17 @@ def test_names_of_pins_tell_the_place() -> None:
     assert [tcx.parse(name) for name in ("connect4", "egress-1", "egress-1-2-3")] == [None] * 3
 
 
-def test_ours_comes_first_and_others_stay(folder: Path, programs: Any, space: Any) -> None:
+def test_ours_comes_first_and_others_stay(bpffs: Path, programs: Any, space: Any) -> None:
     theirs = foreign(space, programs("theirs", ACCEPT))
     try:
         place = place_of(space)
-        space.call(tcx.attach, folder, place, programs("ours"))
+        space.call(tcx.attach, bpffs, place, programs("ours"))
         assert shown(space) == ["v0 egress ours", "v0 egress theirs"]
         assert sent(space) == 10
-        space.call(tcx.attach, folder, place, programs("newer", DROP))
+        space.call(tcx.attach, bpffs, place, programs("newer", DROP))
         assert shown(space) == ["v0 egress newer", "v0 egress theirs"], "in the place of the old"
         assert sent(space) == 0, "what theirs accepts, ours has seen before"
-        pin.detach_link(folder, place.name)
+        pin.detach_link(bpffs, place.name)
         assert shown(space) == ["v0 egress theirs"]
         assert sent(space) == 10
     finally:
@@ -149,60 +139,60 @@ def test_ours_comes_first_and_others_stay(folder: Path, programs: Any, space: An
 
 
 def test_what_ours_leaves_alone_filters_of_clsact_see(
-    folder: Path, programs: Any, space: Any
+    bpffs: Path, programs: Any, space: Any
 ) -> None:
-    theirs = folder / "theirs"
+    theirs = bpffs / "theirs"
     bpf.pin(programs("theirs", DROP), str(theirs))
     space.sh("tc qdisc add dev v0 clsact")
     space.sh(f"tc filter add dev v0 egress bpf da object-pinned {theirs}")
     assert sent(space) == 0
-    space.call(tcx.attach, folder, place_of(space), programs("ours"))
+    space.call(tcx.attach, bpffs, place_of(space), programs("ours"))
     assert shown(space) == ["v0 egress ours"]
     assert sent(space) == 0
 
 
-def test_a_link_is_swapped_and_keeps_its_number(folder: Path, programs: Any, space: Any) -> None:
+def test_a_link_is_swapped_and_keeps_its_number(bpffs: Path, programs: Any, space: Any) -> None:
     place, numbers = place_of(space), []
     for name in ("first", "second"):
-        space.call(tcx.attach, folder, place, programs(name))
-        link = pin.adopt_link(folder, place.name)
+        space.call(tcx.attach, bpffs, place, programs(name))
+        link = pin.adopt_link(bpffs, place.name)
         assert link is not None
         info = bpflink.info(link)
         os.close(link)
         numbers.append(info.id)
         assert (info.kind, info.target) == (LinkType.TCX, place.index)
         assert info.attach == AttachType.TCX_EGRESS
-        assert space.call(tcx.program_at, folder, place) == info.program_id
+        assert space.call(tcx.program_at, bpffs, place) == info.program_id
     assert numbers[0] == numbers[1]
-    assert space.call(tcx.ours, folder) == (place,)
+    assert space.call(tcx.ours, bpffs) == (place,)
 
 
 def test_a_device_that_is_gone_takes_its_program_and_leaves_a_pin_that_tells(
-    folder: Path, programs: Any, space: Any
+    bpffs: Path, programs: Any, space: Any
 ) -> None:
     place = place_of(space)
-    space.call(tcx.attach, folder, place, programs("ours"))
-    assert tcx.has_device(folder, place)
+    space.call(tcx.attach, bpffs, place, programs("ours"))
+    assert tcx.has_device(bpffs, place)
     space.sh("ip link del v0")
-    assert not tcx.has_device(folder, place)
-    assert space.call(tcx.program_at, folder, place) == 0
+    assert not tcx.has_device(bpffs, place)
+    assert space.call(tcx.program_at, bpffs, place) == 0
     with pytest.raises(OSError, match="No such device"):
-        space.call(tcx.attach, folder, place, programs("again"))
-    assert pin.links(folder) == ()
+        space.call(tcx.attach, bpffs, place, programs("again"))
+    assert pin.links(bpffs) == ()
 
 
 def test_a_device_that_moves_to_another_namespace_is_none_of_ours_any_more(
-    folder: Path, programs: Any, space: Any, namespaces: Callable[[str], Any]
+    bpffs: Path, programs: Any, space: Any, namespaces: Callable[[str], Any]
 ) -> None:
     """As a container's does, and another may have its number by then."""
     other, place = namespaces("moved"), place_of(space)
-    space.call(tcx.attach, folder, place, programs("ours"))
+    space.call(tcx.attach, bpffs, place, programs("ours"))
     space.sh(
         f"ip link set v0 netns {other.name};"
         f"ip link add w0 index {place.index} type veth peer name w1"
     )
     assert shown(other) == ["v0 egress ours"], "the kernel lets it go along"
-    assert space.call(tcx.program_at, folder, place) == 0
-    space.call(tcx.attach, folder, place, programs("anew"))
+    assert space.call(tcx.program_at, bpffs, place) == 0
+    space.call(tcx.attach, bpffs, place, programs("anew"))
     assert shown(space) == ["w0 egress anew"]
     assert shown(other) == []

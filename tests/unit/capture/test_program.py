@@ -23,6 +23,14 @@ def test_a_name_is_one_that_the_kernel_takes_and_people_can_read() -> None:
     assert program.mark(ONE).startswith("connect4_")
 
 
+def test_our_programs_are_known_by_their_names() -> None:
+    names = {name: program.mark(replace(ONE, name=name)) for name in FILTERS}
+    assert all(program.is_mark(mark, "dns_") for mark in names.values())
+    assert not program.is_mark(program.mark(ONE), "dns_")
+    for theirs in ("dns_egress", "dns_filter_0badcafe", "dns_proxy_v2", "dns_", ""):
+        assert not program.is_mark(theirs, "dns_")
+
+
 def test_whatever_is_another_program_has_another_name() -> None:
     others = (
         replace(ONE, instructions=b"87654321"),
