@@ -1,0 +1,158 @@
+"""What is wrong with a name: nobody's, another one's, or found past us. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interceptor.debug import likeness
+from interceptor.debug.case import Case, Resolver
+from interceptor.debug.finding import Cause, Finding, Step
+from interceptor.mesh.model import Host
+from interceptor.mesh.name import parents
+from interceptor.mesh.outcome import Verdict
+
+NSS_RESOLVE = "resolve"
+DOT_PORT = 853  # RFC 7858
+
+
+def diagnose(case: Case) -> Iterator[Finding]:
+    """Findings about the name that was asked, and how it is asked."""
+    if case.found is not None and case.found.verdict in (Verdict.PASS, Verdict.NXDOMAIN):
+        yield from _of_nobody(case)
+    elif case.found is not None and case.found.host.startswith("*."):
+        yield from _of_wildcard(case, case.found.host)
+    if case.found is not None and case.found.verdict is Verdict.ANSWER:
+        yield from _past_us(case)
+
+
+def _of_nobody(case: Case) -> Iterator[Finding]:
+    assert case.found is not None
+    if case.found.host or _is_known_outside(case):
+        return  # a host without an address, or simply somebody else's name
+    name = case.found.name
+    if case.hidden:
+        yield _hidden(case, name)
+        return
+    others = likeness.elsewhere(name, case.table.hosts.values(), case.locale)
+    near = likeness.near(name, case.table.hosts.values(), case.locale)
+    if others and not near:
+        yield _elsewhere(case, name, others)
+    elif near:
+        yield Finding(
+            Cause.NAME_TYPO,
+            Step.NAME,
+            f"no host of the mesh is called {name}; {near[0]} is, and differs by a slip",
+            tuple(f"nearly the same: {host}" for host in near),
+            f"call {near[0]}",
+            f"interceptor resolve {near[0]}",
+        )
+
+
+def _is_known_outside(case: Case) -> bool:
+    query = case.probe.query if case.probe is not None else None
+    return query is not None and bool(query.answers)
+
+
+def _elsewhere(case: Case, name: str, others: tuple[Host, ...]) -> Finding:
+    place = likeness.split(likeness.strip(name, case.locale), case.locale)
+    asked = (place.namespace if place else "") or case.locale.namespace
+    short = others[0].name.removesuffix(f".svc.{case.locale.domain}")
+    why = f"namespace {asked} has no {short.partition('.')[0]}; namespace {others[0].namespace} has"
+    return Finding(
+        Cause.WRONG_NAMESPACE,
+        Step.NAME,
+        why,
+        (
+            f"this VM's namespace (node.namespace) is {case.locale.namespace}",
+            *(f"{host.name}: {host.origin or host.kind.value}" for host in others),
+        ),
+        f"call {short}, or set node.namespace where this VM belongs to {others[0].namespace}",
+        f"interceptor resolve {short}",
+    )
+
+
+def _hidden(case: Case, name: str) -> Finding:
+    where = ", ".join(case.hidden)
+    return Finding(
+        Cause.NOT_EXPORTED,
+        Step.NAME,
+        f"{name} is only for namespace {where}, and this VM's is {case.locale.namespace}",
+        ("exportTo of its document leaves this VM's namespace out",),
+        f"add {case.locale.namespace} or * to its exportTo, or set node.namespace",
+        "interceptor mesh check",
+    )
+
+
+def _of_wildcard(case: Case, wildcard: str) -> Iterator[Finding]:
+    """A wildcard that answers for somebody else: one that exists outside, or nearly one here."""
+    assert case.found is not None
+    name = case.found.name
+    query = case.probe.query if case.probe is not None else None
+    evidence: list[str] = []
+    if query is not None and query.outside:
+        evidence.append(f"{query.who} itself answers {', '.join(query.outside)}")
+    if case.hidden:
+        evidence.append(f"namespace {', '.join(case.hidden)} has a host of exactly this name")
+    if (wider := _wider(case, name, wildcard)) and _port_missing(case):
+        evidence.append(f"{wider} serves port {case.asked.port}, {wildcard} does not")
+    near = likeness.near(name, _exact(case, wildcard), case.locale)
+    evidence += [f"nearly the same: {host}" for host in near]
+    if not evidence:
+        return
+    yield Finding(
+        Cause.WILDCARD_SHADOWING,
+        Step.NAME,
+        f"no host is called {name}: the wildcard {wildcard} answers, in front of another",
+        tuple(evidence),
+        f"give {name} a ServiceEntry of its own, or narrow {wildcard}",
+        f"interceptor mesh show '{wildcard}'",
+    )
+
+
+def _port_missing(case: Case) -> bool:
+    return case.called is not None and case.called[1] is None
+
+
+def _wider(case: Case, name: str, wildcard: str) -> str:
+    """Another wildcard that fits the name and serves the port."""
+    for parent in parents(name):
+        host = case.table.hosts.get(f"*.{parent}")
+        ports = host.ports if host is not None and host.name != wildcard else ()
+        if host is not None and any(port.number == case.asked.port for port in ports):
+            return host.name
+    return ""
+
+
+def _exact(case: Case, wildcard: str) -> Iterator[Host]:
+    suffix = wildcard[1:]
+    for host in case.table.hosts.values():
+        if not host.is_wildcard and host.name.endswith(suffix):
+            yield host
+
+
+def _past_us(case: Case) -> Iterator[Finding]:
+    """A mesh name that programs look up on another way than port 53."""
+    if case.resolver is None:
+        return
+    evidence = tuple(encrypted(case.resolver))
+    if not evidence:
+        return
+    yield Finding(
+        Cause.ENCRYPTED_DNS,
+        Step.RESOLVER,
+        "names are asked over TLS on this host: such a query passes no port 53, "
+        "and the server does not know the mesh",
+        evidence,
+        "let programs ask over port 53: DNSOverTLS=no in resolved.conf (or no `resolve` in "
+        "nsswitch.conf), and no DNS over TLS of their own",
+        "getent ahosts " + (case.found.name if case.found else case.asked.name),
+    )
+
+
+def encrypted(resolver: Resolver) -> Iterator[str]:
+    """What tells that names are asked over TLS here, a line each. Also for the whole host."""
+    uses_resolved = NSS_RESOLVE in resolver.nss
+    if uses_resolved and resolver.dot_mode in ("yes", "opportunistic"):
+        yield f"nsswitch.conf asks systemd-resolved, which has DNSOverTLS={resolver.dot_mode}"
+    for line in resolver.encrypted:
+        yield f"open connection to port {DOT_PORT}: {line}"
