@@ -11,10 +11,11 @@ import errno
 import functools
 import os
 import socket
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
+
+from interceptor.host import nlattr
 
 NETLINK_NETFILTER = 12  # linux/netlink.h
 NFNLGRP_NFTABLES = 7  # linux/netfilter/nfnetlink.h
@@ -23,7 +24,7 @@ RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE = 9, 11
 RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE = 8, 19
 RTNLGRP_TC = 4
 
-HEADER = struct.Struct("=IHHII")  # linux/netlink.h, struct nlmsghdr
+HEADER = nlattr.HEADER
 REQUEST, DUMP = 0x1, 0x300  # NLM_F_REQUEST, NLM_F_DUMP
 ERROR, DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
 
-from interceptor.host.netlink import DONE, DUMP, ERROR, HEADER, NETLINK_NETFILTER, encode
+from interceptor.host import nlattr
+from interceptor.host.netlink import DONE, DUMP, ERROR, NETLINK_NETFILTER, encode
 
 LIST = 6 << 8 | 7  # NFNL_SUBSYS_IPSET, IPSET_CMD_LIST
 PROTOCOL = 6  # IPSET_PROTOCOL_MIN: every kernel since 2.6.39 speaks it
 LIST_HEADER = 1 << 2  # IPSET_FLAG_LIST_HEADER: without the elements
 ATTR_PROTOCOL, ATTR_SETNAME, ATTR_FLAGS, ATTR_DATA, ATTR_ELEMENTS = 1, 2, 6, 7, 24
-TYPE = 0x3FFF  # of an attribute, without NLA_F_NESTED and NLA_F_NET_BYTEORDER
-NLA = struct.Struct("=HH")
 NFGENMSG_BYTES = 4
 BUFFER_BYTES = 1 << 16
 PATIENCE_S = 2.0
@@ -26,15 +24,15 @@ PATIENCE_S = 2.0
 def observe() -> dict[str, int] | None:
     """Name to number of elements, of every set of this network namespace; None where the kernel
     has no ipset, or does not answer."""
-    body = bytes(NFGENMSG_BYTES) + _attribute(ATTR_PROTOCOL, bytes([PROTOCOL]))
-    body += _attribute(ATTR_FLAGS, struct.pack("!I", LIST_HEADER))
+    body = bytes(NFGENMSG_BYTES) + nlattr.encode(ATTR_PROTOCOL, bytes([PROTOCOL]))
+    body += nlattr.encode(ATTR_FLAGS, struct.pack("!I", LIST_HEADER))
     found: dict[str, int] = {}
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER) as asked:
             asked.settimeout(PATIENCE_S)
             asked.send(encode(LIST, body, DUMP))
             while True:
-                for kind, payload in _messages(asked.recv(BUFFER_BYTES)):
+                for kind, payload in nlattr.messages(asked.recv(BUFFER_BYTES)):
                     if kind in (ERROR, DONE):
                         return found if kind == DONE else None
                     found.update(parse(payload))
@@ -42,41 +40,11 @@ def observe() -> dict[str, int] | None:
         return None
 
 
-def _attribute(number: int, value: bytes) -> bytes:
-    head = NLA.pack(NLA.size + len(value), number)
-    return (head + value).ljust(_aligned(NLA.size + len(value)), b"\0")
-
-
-def _aligned(length: int) -> int:
-    return length + 3 & ~3
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, payload) of each message."""
-    at = 0
-    while at + HEADER.size <= len(data):
-        length, kind, *_ = HEADER.unpack_from(data, at)
-        if length < HEADER.size:
-            return
-        yield kind, data[at + HEADER.size : at + length]
-        at += _aligned(length)
-
-
 def parse(payload: bytes) -> dict[str, int]:
     """The set that one message tells of; a message that goes on with a set's elements has none."""
-    told = dict(_attributes(payload[NFGENMSG_BYTES:]))
-    inner = dict(_attributes(told.get(ATTR_DATA, b"")))
+    told = dict(nlattr.attributes(payload[NFGENMSG_BYTES:]))
+    inner = dict(nlattr.attributes(told.get(ATTR_DATA, b"")))
     if ATTR_SETNAME not in told or ATTR_ELEMENTS not in inner:
         return {}
     name = told[ATTR_SETNAME].rstrip(b"\0").decode(errors="replace")
     return {name: int.from_bytes(inner[ATTR_ELEMENTS], "big")}
-
-
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 0
-    while at + NLA.size <= len(data):
-        length, number = NLA.unpack_from(data, at)
-        if length < NLA.size:
-            return
-        yield number & TYPE, data[at + NLA.size : at + length]
-        at += _aligned(length)
