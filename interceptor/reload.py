@@ -13,6 +13,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 import structlog
 
@@ -49,13 +50,16 @@ def confirmed_argv(argv: Sequence[str]) -> list[str]:
 
 
 class Reload:
-    """``is_pending``: whether a confirmation is awaited still."""
+    """``is_pending``: whether a confirmation is awaited still. ``taken_s``: since when the
+    configuration is in force, ``refused_s``: when one was refused last; by `monotonic`."""
 
     def __init__(
         self, config: Config, stopping: asyncio.Event, is_pending: Callable[[], bool]
     ) -> None:
         self.is_due = False
         self.refused: tuple[str, ...] = ()
+        self.taken_s = monotonic()
+        self.refused_s: float | None = None
         self._config, self._stopping, self._is_pending = config, stopping, is_pending
 
     def ask(self, reread: Callable[[], Config]) -> None:
@@ -73,10 +77,13 @@ class Reload:
             self.is_due = not self.refused and wanted != self._config
         for problem in self.refused:
             log.error("not reloaded; the configuration in force stays", problem=problem)
+        if self.refused:
+            self.refused_s = monotonic()
         if self.is_due:
             log.info("reloading: the next daemon has another configuration")
             self._stopping.set()
         elif not self.refused:
+            self.taken_s = monotonic()
             log.info("reloaded: the configuration is the same")
 
 

@@ -1,71 +1,21 @@
-"""What the daemon tells of itself: the status tree, and the figures for a scrape."""
+"""What the daemon tells of itself: the status tree, and the pages that show it."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Protocol
 
 import interceptor
-from interceptor.capture import tally
-from interceptor.capture.backend import Choice
-from interceptor.capture.guard import Guard
-from interceptor.capture.plan import Plane as PlanPlane
-from interceptor.config import Config
+from interceptor import figure
+from interceptor.capture import lease
 from interceptor.debug import metrics
 from interceptor.debug.http import Pages
-from interceptor.debug.metrics import Snapshot
-from interceptor.dns.plane import Plane as DnsPlane
-from interceptor.errors import Problem
+from interceptor.errors import InterceptorError
 from interceptor.host.lifeline import Lifeline
 from interceptor.mesh import export
-from interceptor.mesh.table import MeshTable
-from interceptor.reload import Reload
-from interceptor.sidecar.managed import Managed
-from interceptor.sidecar.process import State
-from interceptor.source.event import Standing
-
-
-class Running(Protocol):
-    """The parts of a daemon that are told of. ``*_s`` are seconds, times by `monotonic`."""
-
-    config: Config
-    choice: Choice
-    guard: Guard
-    plane: DnsPlane | None
-    sidecar: Managed | None
-    table: MeshTable
-    has_table: bool
-    is_started: bool
-    problems: tuple[Problem, ...]
-    rejected: int
-    began_s: float
-    loaded_s: float
-    load_s: float
-    standing: Standing
-    told_s: float
-    confirmed: asyncio.Event
-    lifeline: Lifeline
-    reload: Reload
-
-
-def ready(daemon: Running) -> tuple[bool, str]:
-    """Whether rules and table are in, and what is missing."""
-    missing = []
-    if daemon.guard.plan is None:
-        missing.append("rules are not installed")
-    elif not daemon.is_started:
-        missing.append("the start is not over")
-    if not daemon.has_table:
-        missing.append("no table has been loaded")
-    if daemon.plane is not None and not daemon.plane.is_alive:
-        missing.append("the DNS worker is away")
-    if daemon.sidecar is not None and daemon.sidecar.process.state is not State.LIVE:
-        missing.append(f"the sidecar is {daemon.sidecar.process.state.value}")
-    return not missing, "; ".join(missing) or "ready"
+from interceptor.running import Running, good_age_s, has_programs, ready
 
 
 def status(daemon: Running) -> dict[str, object]:
@@ -80,6 +30,7 @@ def status(daemon: Running) -> dict[str, object]:
         "backend": daemon.guard.backend.name,
         "backend_why": list(daemon.choice.why),
         "drift": daemon.guard.drift,
+        "lease": _lease(daemon),
         "confirmed": daemon.confirmed.is_set(),
         "table": _table(daemon),
         "dns": _dns(daemon),
@@ -92,6 +43,18 @@ def status(daemon: Running) -> dict[str, object]:
         "reload_refused": list(daemon.reload.refused),
     }
     return tree
+
+
+def _lease(daemon: Running) -> dict[str, object]:
+    """The programs' lease, in seconds; nothing where there are no programs."""
+    if not has_programs(daemon):
+        return {}
+    try:
+        age_s = lease.observe_age_s(daemon.config.capture.bpf_dir)
+    except (InterceptorError, OSError):
+        age_s = None
+    age_s = None if age_s is None else round(age_s, 2)
+    return {"age_s": age_s, "limit_s": daemon.config.agent.lease_s}
 
 
 def _looked_after(lifeline: Lifeline) -> dict[str, object]:
@@ -125,12 +88,6 @@ def _table(daemon: Running) -> dict[str, object]:
         "rejected": [dataclasses.asdict(item) for item in daemon.problems],
         "warnings": [str(item) for item in daemon.table.warnings],
     }
-
-
-def good_age_s(daemon: Running) -> float:
-    """Since when the source contradicts the table in force, or is silent; 0: it does not."""
-    standing = daemon.standing
-    return standing.age_s + monotonic() - daemon.told_s if standing.held else 0.0
 
 
 def _dns(daemon: Running) -> dict[str, object]:
@@ -188,42 +145,6 @@ def _sidecar(daemon: Running) -> dict[str, object]:
     }
 
 
-def snapshot(daemon: Running) -> Snapshot:
-    """Every figure of the metrics page. Blocks for some milliseconds: rules are asked."""
-    plane, sidecar = daemon.plane, daemon.sidecar
-    figures: dict[str, object] = {}
-    if plane is not None:
-        counters = plane.counters
-        figures = {
-            "queries": counters.queries,
-            "answer_buckets": counters.buckets,
-            "answer_sum_s": counters.sum_s,
-            "worker_restarts": plane.restarts,
-        }
-    if sidecar is not None:
-        figures["sidecar_restarts"] = sidecar.process.restarts
-        counts = sidecar.server.status().counts
-        figures["nacks"] = sum(
-            count for (what, _kind), count in counts.items() if what == "refused"
-        )
-    plan = daemon.guard.plan
-    if plan is not None and PlanPlane.TCP in plan.planes:
-        back_end = daemon.choice.tcp
-        name = f"iptables-{daemon.choice.variant}" if back_end == "iptables" else back_end
-        if back_end == "ebpf":
-            counted = tally.observe_programs(daemon.config.capture.bpf_dir)
-        else:
-            counted = tally.observe(name, plan.steering)
-        figures["connections"] = {(back_end, way): count for way, count in counted.items()}
-    return Snapshot(
-        table_hosts=len(daemon.table),
-        table_age_s=good_age_s(daemon),
-        table_rejected=daemon.rejected,
-        reasserted=daemon.guard.repairs,
-        **figures,  # type: ignore[arg-type]
-    )
-
-
 def name_table(daemon: Running) -> Mapping[str, object]:
     """The mesh table as istiod's /debug/ndsz prints it."""
     return export.name_table(daemon.table)
@@ -233,7 +154,7 @@ def pages(daemon: Running, confirm: Callable[[], bool]) -> Pages:
     """What the daemon's HTTP shows of it."""
     return Pages(
         ready=lambda: ready(daemon),
-        metrics=lambda: metrics.render(snapshot(daemon)),
+        metrics=lambda: metrics.render(figure.snapshot(daemon)),
         status=lambda: status(daemon),
         name_table=lambda: name_table(daemon),
         confirm=confirm,

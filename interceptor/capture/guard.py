@@ -39,6 +39,7 @@ class Guard:
         self.backend = backend
         self.plan: Plan | None = None
         self.repairs: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()  # of looks and of repairs
         self.drift = False
         self.patience = Patience()
         self._seen: dict[int, str] = {}
@@ -175,6 +176,7 @@ class Guard:
             self._is_blind = False
         except (InterceptorError, OSError, ValueError) as error:
             found, self._is_blind = {}, True
+            self.failures["look"] += 1
             if not was_blind:
                 log.warning("what is installed could not be looked at: %s", error)
         self._looked_s = monotonic()
@@ -206,6 +208,7 @@ class Guard:
                 try:
                     await asyncio.to_thread(self.backend.parts[number].apply, self.plan)
                 except (InterceptorError, OSError) as error:
+                    self.failures["repair"] += 1
                     log.error("what was changed could not be put back: %s", error)
                     return
         self.repairs.update(cause.value for cause in causes)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from interceptor.host import bpfmap, clock
+from interceptor.host import bpfmap, clock, pin
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Map, State
 
@@ -26,3 +27,14 @@ class Lease:
         """Since the last life sign of whoever gave it; None where nobody has."""
         beat_ns = bpfmap.read_state(self._state, State.BEAT_NS)
         return (self._clock_ns() - beat_ns) / 1e9 if beat_ns else None
+
+
+def observe_age_s(bpf_dir: Path) -> float | None:
+    """The age of the lease that is pinned there; None where there is none."""
+    states = pin.adopt_map(bpf_dir, Map.STATE)
+    if states is None:
+        return None
+    try:
+        return Lease({Map.STATE: states}).age_s()
+    finally:
+        states.close()

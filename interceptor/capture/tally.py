@@ -63,20 +63,26 @@ def parse_saved(text: str, steering: Steering) -> Counter[str]:
     return found
 
 
-def observe_programs(bpf_dir: Path) -> Counter[str]:
-    """Direction → connections that the ebpf programs steered, since their maps were made."""
+def observe_decisions(bpf_dir: Path) -> Counter[str]:
+    """Result → connections that the ebpf programs decided so, since their maps were made."""
     counts = pin.adopt_map(bpf_dir, Map.TCP_COUNTS)
     if counts is None:
         return Counter()
     try:
-        return Counter(
-            {
-                direction: sum(counts.sum(bpfmap.index(RESULTS.index(name))) for name in names)
-                for direction, names in STEERED.items()
-            }
-        )
+        found = {name: counts.sum(bpfmap.index(place)) for place, name in enumerate(RESULTS)}
     finally:
         counts.close()
+    return Counter({name: count for name, count in found.items() if count})
+
+
+def steered(decisions: Mapping[str, int]) -> Counter[str]:
+    """Direction → connections that were steered, of the programs' decisions."""
+    return Counter(
+        {
+            direction: sum(decisions.get(name, 0) for name in names)
+            for direction, names in STEERED.items()
+        }
+    )
 
 
 def observe(backend: str, steering: Steering) -> Counter[str]:

@@ -1,16 +1,19 @@
 """Prometheus metrics (design §11), read from one snapshot at each scrape.
 
-Nothing is counted here: the planes count, the daemon hands over a `Snapshot`.
-Istio's four dns_* names are kept as aliases, with the prefix under which its
-agent exposes them, so that dashboards outlive a migration.
+Nothing is counted here: the parts count, the daemon hands over a `Snapshot`. `FAMILIES`
+is the whole list, by which the dashboard and the alerts are checked, too. Istio's four
+dns_* names are kept as aliases, with the prefix under which its agent exposes them, so
+that dashboards outlive a migration.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,27 +26,112 @@ from prometheus_client.registry import Collector
 # (host/layout.py, DNS_RESULTS) among them, and whatever begins with "odd".
 UNTOUCHED = ("pass", "long", "exempt", "torn", "no-worker", "lease", "no-view", "unwritable")
 
+ANSWER_SECONDS = "interceptor_dns_answer_seconds"
+QUERIES = "interceptor_dns_queries"
+
+Values = Mapping[tuple[str, ...], float]
+"""The values of a family's labels, in its order → the figure. Without labels: ``()``."""
+
+
+class Kind(enum.Enum):
+    """What a figure may do: only grow, or go up and down."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric. A counter's name on the page ends in ``_total``."""
+
+    name: str
+    kind: Kind
+    text: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def page_name(self) -> str:
+        """The name that queries use."""
+        return f"{self.name}_total" if self.kind is Kind.COUNTER else self.name
+
+
+def _counter(name: str, text: str, *labels: str) -> Family:
+    return Family(f"interceptor_{name}", Kind.COUNTER, text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Family:
+    return Family(f"interceptor_{name}", Kind.GAUGE, text, labels)
+
+
+FAMILIES = (
+    _counter(
+        "dns_queries", "DNS queries seen, by what became of them.", "plane", "result", "qtype"
+    ),
+    _gauge("dns_worker_up", "Whether the DNS worker answers; 1: it does."),
+    _gauge("dns_worker_beat_age_seconds", "Time since the DNS worker's last life sign."),
+    _counter("worker_restarts", "Times that the DNS worker was started again."),
+    _counter("dns_queue_dropped", "Packets that the kernel dropped, by what was full.", "full"),
+    _counter("dns_events", "What else the DNS worker met.", "event"),
+    _counter("captured_connections", "Connections handed to the sidecar.", "plane", "direction"),
+    _counter("capture_decisions", "What the programs decided of connections.", "result"),
+    _gauge("capture_installed", "Whether rules or programs are in; 1: they are."),
+    _gauge("backend_info", "The back ends that are in use; always 1.", "tcp", "dns"),
+    _gauge("drift", "Whether the host differs from the plan now; 1: it does."),
+    _counter("reassert", "Times that something of ours was put back.", "what"),
+    _gauge(
+        "reassert_wait_seconds", "Until what somebody removes again and again is put back.", "what"
+    ),
+    _counter("reassert_failures", "Looks at what is installed, and repairs, that failed.", "what"),
+    _gauge("lease_age_seconds", "Time since the programs' lease was renewed."),
+    _gauge("lease_limit_seconds", "Age from which the programs take the agent for lost."),
+    _gauge("map_entries", "Entries of a BPF map.", "map"),
+    _gauge("map_capacity_entries", "Entries that a BPF map has room for.", "map"),
+    _gauge("table_hosts", "Hosts of the mesh table."),
+    _gauge(
+        "table_age_seconds",
+        "Time since the oldest document in force was last right in its source; 0: it is.",
+    ),
+    _counter("table_rejected", "Tables refused because their input was not legal."),
+    _gauge("table_problems", "Problems for which documents are refused now."),
+    _gauge("table_warnings", "Warnings about documents that are in force."),
+    _gauge("table_held_documents", "Documents in force as they last were right."),
+    _gauge("table_recalled_documents", "Documents in force as the disk has them."),
+    _gauge("table_load_seconds", "Time that the table in force took from source to table."),
+    _gauge("table_loaded_timestamp_seconds", "When the table in force was loaded."),
+    _gauge("sidecar_up", "Whether the managed Envoy is live; 1: it is."),
+    _counter("sidecar_restarts", "Times that Envoy was started again."),
+    _counter("sidecar_hangs", "Times that Envoy ran and answered nobody."),
+    _gauge("sidecar_conflicts", "Hosts that lost an address and port to another."),
+    _counter("xds_nacks", "Resources that Envoy refused."),
+    _counter("xds_responses", "Responses sent to Envoy, and its answers.", "what", "kind"),
+    _gauge("xds_refused_resources", "Resources that Envoy refuses now."),
+    _gauge("xds_streams", "Streams of configuration that are open."),
+    _gauge("xds_ack_median_seconds", "Until Envoy's answer to a response; of the last 1024."),
+    _gauge("ready", "Whether rules and table are in and everything lives; 1: ready."),
+    _gauge("build_info", "The version that runs; always 1.", "version"),
+    _counter("supervisor_restarts", "Times that the supervisor started the daemon again."),
+    _gauge("loop_longest_pause_seconds", "The longest that the daemon's loop kept others waiting."),
+    _gauge("config_last_reload_successful", "Whether the last configuration offered is in force."),
+    _gauge("config_last_reload_success_timestamp_seconds", "When it was taken into force."),
+    _gauge("config_last_reload_refused_timestamp_seconds", "When one was refused; 0: never."),
+    _gauge("trace_listeners", "Who follows live decisions now."),
+    _counter("trace_left_out", "Live decisions that were not told, because there were too many."),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Every figure at one moment.
 
-    ``queries``: (plane, result, qtype) → count. ``answer_buckets``: (upper bound
-    in seconds, cumulative count), the last bound +Inf. ``connections``: (plane,
-    direction) → count, from the rules' own counters. ``reasserted``: what → count.
+    ``figures``: family → values; a family that has none here is not on the page.
+    ``answer_buckets``: (upper bound in seconds, cumulative count), the last bound +Inf.
+    ``processes``: prefix of the names → pid; the daemon's own are there anyway.
     """
 
-    queries: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    figures: Mapping[str, Values] = field(default_factory=dict)
     answer_buckets: tuple[tuple[float, int], ...] = ()
     answer_sum_s: float = 0.0
-    connections: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    table_hosts: int = 0
-    table_age_s: float = 0.0
-    table_rejected: int = 0
-    reasserted: Mapping[str, int] = field(default_factory=dict)
-    worker_restarts: int = 0
-    sidecar_restarts: int = 0
-    nacks: int = 0
+    processes: Mapping[str, int] = field(default_factory=dict)
 
 
 def is_untouched(result: str) -> bool:
@@ -55,63 +143,32 @@ def _bound(seconds: float) -> str:
 
 
 def families(now: Snapshot) -> Iterator[Metric]:
-    """The metric families of one snapshot."""
-    queries = CounterMetricFamily(
-        "interceptor_dns_queries",
-        "DNS queries seen, by what became of them.",
-        labels=["plane", "result", "qtype"],
-    )
-    for labels, count in sorted(now.queries.items()):
-        queries.add_metric(list(labels), count)
-    yield queries
-    answer = HistogramMetricFamily(
-        "interceptor_dns_answer_seconds", "Time from a query's arrival to its answer."
-    )
+    """The metric families of one snapshot. Raises ValueError for a figure of no family."""
+    if strange := now.figures.keys() - {each.name for each in FAMILIES}:
+        raise ValueError(f"no such metric: {', '.join(sorted(strange))}")
+    for each in FAMILIES:
+        if each.name in now.figures:
+            yield _family(each, now.figures[each.name])
+    answer = HistogramMetricFamily(ANSWER_SECONDS, "Time from a query's arrival to its answer.")
     buckets = [(_bound(bound), float(count)) for bound, count in now.answer_buckets]
     answer.add_metric([], buckets or [("+Inf", 0.0)], now.answer_sum_s)
     yield answer
-    connections = CounterMetricFamily(
-        "interceptor_captured_connections",
-        "Connections handed to the sidecar.",
-        labels=["plane", "direction"],
-    )
-    for pair, count in sorted(now.connections.items()):
-        connections.add_metric(list(pair), count)
-    yield connections
-    reasserted = CounterMetricFamily(
-        "interceptor_reassert", "Times that something of ours was put back.", labels=["what"]
-    )
-    for what, count in sorted(now.reasserted.items()):
-        reasserted.add_metric([what], count)
-    yield reasserted
-    yield from _single_figures(now)
     yield from _istio_aliases(now)
 
 
-def _single_figures(now: Snapshot) -> Iterator[Metric]:
-    yield GaugeMetricFamily(
-        "interceptor_table_hosts", "Hosts of the mesh table.", value=now.table_hosts
-    )
-    yield GaugeMetricFamily(
-        "interceptor_table_age_seconds",
-        "Time since the oldest document in force was last right in its source; 0: it is.",
-        value=now.table_age_s,
-    )
-    for name, text, value in (
-        ("table_rejected", "Tables refused because their input was not legal.", now.table_rejected),
-        ("worker_restarts", "Times that the DNS worker was started again.", now.worker_restarts),
-        ("sidecar_restarts", "Times that Envoy was started again.", now.sidecar_restarts),
-        ("xds_nacks", "Resources that Envoy refused.", now.nacks),
-    ):
-        yield CounterMetricFamily(f"interceptor_{name}", text, value=value)
+def _family(of: Family, values: Values) -> Metric:
+    kind = CounterMetricFamily if of.kind is Kind.COUNTER else GaugeMetricFamily
+    found = kind(of.name, of.text, labels=of.labels)
+    for labels, value in sorted(values.items()):
+        found.add_metric(list(labels), value)
+    return found
 
 
 def _istio_aliases(now: Snapshot) -> Iterator[Metric]:
-    passed = sum(count for (_, word, _), count in now.queries.items() if is_untouched(word))
+    queries = now.figures.get(QUERIES, {})
+    passed = sum(count for (_, word, _), count in queries.items() if is_untouched(word))
     yield CounterMetricFamily(
-        "istio_agent_dns_requests",
-        "DNS queries seen (Istio's name).",
-        value=sum(now.queries.values()),
+        "istio_agent_dns_requests", "DNS queries seen (Istio's name).", value=sum(queries.values())
     )
     yield CounterMetricFamily(
         "istio_agent_dns_upstream_requests",
@@ -140,7 +197,10 @@ class _Scrape(Collector):
 
 
 def render(snapshot: Snapshot) -> bytes:
-    """The Prometheus text format of a snapshot."""
+    """The Prometheus text format of a snapshot, and of the processes that it names: those are
+    looked at in /proc."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Scrape(lambda: snapshot))
+    for prefix, pid in {"": 0, **snapshot.processes}.items():
+        ProcessCollector(prefix, partial(str, pid or "self"), registry=registry)
     return generate_latest(registry)

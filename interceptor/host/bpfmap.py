@@ -22,6 +22,7 @@ ENOTSUPP = 524  # linux/errno.h: not in errno, for it should never have left the
 BATCH = 4096
 """Elements of one call: bounds its buffers, and for how long the kernel is busy with it."""
 
+_Buffer = ctypes.Array[ctypes.c_char]
 _BTF_INT = 1 << 24  # BTF_KIND_INT, linux/btf.h
 
 
@@ -105,14 +106,37 @@ class BpfMap:
         found = ((key, self.lookup(key)) for key in self.keys())
         return {key: value for key, value in found if value is not None}
 
+    def count(self) -> int:
+        """How many entries there are; one by one where the kernel has no batches."""
+        try:
+            return sum(given for given, _, _ in self._pages())
+        except OSError as error:
+            if error.errno not in (ENOTSUPP, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+        return sum(1 for _ in self.keys())
+
+    def capacity(self) -> int:
+        """How many entries there is room for."""
+        entries: int = struct.unpack_from("=I", bpf.info(self.fd, 20), 16)[0]
+        return entries
+
     def _items(self) -> dict[bytes, bytes]:
         size, value_size = self.spec.key_size, self._value_bytes()
-        count = max(BATCH, 1)
         found: dict[bytes, bytes] = {}
-        where: ctypes.Array[ctypes.c_char] | None = None
+        for given, keys, values in self._pages():
+            raw, raw_values = keys.raw, values.raw
+            for index in range(given):
+                key = raw[index * size : (index + 1) * size]
+                found[key] = raw_values[index * value_size : (index + 1) * value_size]
+        return found
+
+    def _pages(self) -> Iterator[tuple[int, _Buffer, _Buffer]]:
+        """How many elements a batch has, their keys, their values."""
+        size, count = self.spec.key_size, BATCH
+        where: _Buffer | None = None
         while True:
             keys = ctypes.create_string_buffer(size * count)
-            values = ctypes.create_string_buffer(value_size * count)
+            values = ctypes.create_string_buffer(self._value_bytes() * count)
             after = ctypes.create_string_buffer(max(size, 4))
             attributes = self._batch_attributes(count, keys, values, where, after)
             ended = False
@@ -125,13 +149,9 @@ class BpfMap:
                     raise
                 count *= 2  # one bucket of the hash holds more than that
                 continue
-            given = struct.unpack_from("=I", attributes, 32)[0]
-            raw, raw_values = keys.raw, values.raw
-            for index in range(given):
-                key = raw[index * size : (index + 1) * size]
-                found[key] = raw_values[index * value_size : (index + 1) * value_size]
+            yield struct.unpack_from("=I", attributes, 32)[0], keys, values
             if ended:
-                return found
+                return
             where = after
 
     def _batch(
@@ -154,11 +174,11 @@ class BpfMap:
     def _batch_attributes(
         self,
         count: int,
-        keys: bytes | ctypes.Array[ctypes.c_char],
-        values: bytes | ctypes.Array[ctypes.c_char] | None,
-        where: ctypes.Array[ctypes.c_char] | None,
-        after: ctypes.Array[ctypes.c_char] | None,
-    ) -> ctypes.Array[ctypes.c_char]:
+        keys: bytes | _Buffer,
+        values: bytes | _Buffer | None,
+        where: _Buffer | None,
+        after: _Buffer | None,
+    ) -> _Buffer:
         places = (bpf.address(part) for part in (where, after, keys, values))
         packed = struct.pack("=QQQQIIQQ", *places, count, self.fd, 0, 0)
         return ctypes.create_string_buffer(packed, len(packed))

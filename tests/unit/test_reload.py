@@ -43,8 +43,11 @@ def test_a_wrong_one_changes_nothing_and_is_told_of() -> None:
     problem = Problem("a.yaml", "dns.ttl_s", "-1", "0..86400")
     reload, is_told = ask(ConfigError([problem]))
     assert (reload.is_due, reload.refused, is_told) == (False, (str(problem),), False)
+    assert reload.refused_s is not None
+    assert reload.refused_s >= reload.taken_s
     reload.ask(Config)
     assert reload.refused == (), "mended"
+    assert reload.taken_s >= reload.refused_s, "the last word"
 
 
 @pytest.mark.parametrize("key", ["agent.run_dir", "capture.bpf_dir", "mesh.state_dir"])

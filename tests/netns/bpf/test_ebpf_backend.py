@@ -449,12 +449,12 @@ def test_no_connection_escapes_while_plans_addresses_and_programs_change(host: H
     caller.close()
     ended.set()
     assert closed.wait(5)
-    counted = tally.observe_programs(host.sites.bpf_dir)
+    counted = tally.steered(tally.observe_decisions(host.sites.bpf_dir))
     met = json.loads(stop.read_text())
     host.vm.call(joined.revert)
     print(met)
     assert counted == {"outbound": met["sidecar"], "inbound": 0}
-    assert tally.observe_programs(host.sites.bpf_dir) == {}
+    assert tally.observe_decisions(host.sites.bpf_dir) == {}
     assert set(met) == {"sidecar"}
     assert met["sidecar"] > 50
     assert placement.gaps(plans[1]) == ()

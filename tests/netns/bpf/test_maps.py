@@ -62,6 +62,7 @@ def test_what_is_written_at_once_is_read_and_deleted_at_once(
     wanted = numbered(some.spec)
     some.update_batch(list(wanted), list(wanted.values()))
     assert some.items() == wanted
+    assert (some.count(), some.capacity()) == (COUNT, some.spec.max_entries)
     assert set(some.keys()) == wanted.keys()
     gone = list(wanted)[: COUNT // 2]
     some.delete_batch([b"\xff" * 8, *gone, *gone[:3]])
@@ -88,6 +89,7 @@ def test_networks_are_found_by_their_longest_prefix(make: Callable[[MapSpec], Bp
     ]
     assert found == [b"\2", b"\1", b"\3", None, None]
     assert trie.items() == dict(zip(keys, [b"\1", b"\2", b"\3"], strict=True))
+    assert trie.count() == 3
     trie.delete_batch(keys)
     assert trie.items() == {}
 

@@ -45,3 +45,9 @@ def test_iptables_rules_are_told_apart_the_same_way() -> None:
 [7:60] -A OTHERS -p tcp -j REDIRECT --to-ports 15001
 """
     assert tally.parse_saved(text, STEERING) == {"outbound": 4, "inbound": 3}
+
+
+def test_a_call_to_oneself_is_inbound_and_what_passed_is_no_connection_of_ours() -> None:
+    decisions = {"outbound": 3, "self": 1, "inbound": 2, "pass": 50, "exempt": 9}
+    assert tally.steered(decisions) == {"outbound": 3, "inbound": 3}
+    assert tally.steered({}) == {"outbound": 0, "inbound": 0}
