@@ -18,7 +18,7 @@ from typing import Protocol
 from interceptor.host import nlattr
 
 NETLINK_NETFILTER = 12  # linux/netlink.h
-NFNLGRP_NFTABLES = 7  # linux/netfilter/nfnetlink.h
+NFNLGRP_NFTABLES, NFNLGRP_CONNTRACK_NEW = 7, 1  # linux/netfilter/nfnetlink.h
 RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE = 1, 5, 7  # linux/rtnetlink.h
 RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE = 9, 11
 RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE = 8, 19
@@ -48,6 +48,11 @@ def _open(protocol: int, *groups: int) -> socket.socket:
 def open_nftables() -> socket.socket:
     """Changes of any nft table (iptables-nft's among them) in this network namespace."""
     return _open(NETLINK_NETFILTER, NFNLGRP_NFTABLES)
+
+
+def open_conntrack() -> socket.socket:
+    """Connections that are tracked from now on, in this network namespace."""
+    return _open(NETLINK_NETFILTER, NFNLGRP_CONNTRACK_NEW)
 
 
 def open_links() -> socket.socket:

@@ -21,8 +21,8 @@ from typing import TypeVar
 from interceptor.host import cgroup, probe, socketdiag
 from interceptor.host.socketdiag import End, Socket
 
-FDS_PER_S = 20_000
-"""Descriptors that may be looked at in a second: about 50 ms of it."""
+FDS_PER_S = 10_000
+"""Descriptors that may be looked at in a second: about 50 ms of it at most."""
 KNOWN = 4096  # sockets and processes that are remembered, each
 LATELY = 16  # processes that are looked at first
 WALKS_S = 2.0  # between two walks through the tree of cgroups

@@ -30,7 +30,9 @@ def fate(plan: Plan, **changes: Any) -> tuple[str, int]:
     for name in ("source", "destination"):
         if name in changes:
             changes[name] = ip_address(changes[name])
-    decision = scope.decide(plan, replace(BASE, **changes))
+    flow = replace(BASE, **changes)
+    decision = scope.decide(plan, flow)
+    assert scope.Scope(plan).decide(flow) == decision
     return decision.verdict.value, decision.rule
 
 
