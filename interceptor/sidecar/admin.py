@@ -11,6 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from interceptor.errors import InterceptorError
+from interceptor.sidecar import usage
+from interceptor.sidecar.usage import Usage
 
 LIVE = "LIVE"
 TIMEOUT_S = 2.0
@@ -61,6 +63,10 @@ class Admin:
         """Counters and gauges whose whole name has a match of ``pattern`` (RE2)."""
         text = self._ask("GET", f"/stats?filter={quote(pattern)}")
         return decode_stats(text)
+
+    def usage(self) -> list[Usage]:
+        """How much each cluster is used that was used at all."""
+        return usage.decode(self._ask("GET", f"/stats?usedonly&filter={quote(usage.PATTERN)}"))
 
     def active_connections(self) -> int:
         """Connections from applications and clients that are open now."""
