@@ -9,6 +9,7 @@ ended, before we looked is nobody's: the fields are empty then, and never a gues
 from __future__ import annotations
 
 import os
+import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -76,12 +77,13 @@ def parse_ids(status: str) -> tuple[int | None, int | None]:
 
 
 class Finder:
-    """Ask it from one thread. `close` it. ``root`` is /proc; ``clock`` counts seconds."""
+    """Ask it from one thread. `close` it; it opens anew where it is asked after that. ``root`` is
+    /proc; ``clock`` counts seconds."""
 
     def __init__(self, root: Path = Path("/proc"), clock: Callable[[], float] = monotonic) -> None:
         self._root = str(root)
         self._clock = clock
-        self._channel = socketdiag.open_channel()
+        self._channel: socket.socket | None = None
         self._holders: OrderedDict[int, tuple[int, str]] = OrderedDict()  # inode: pid, its start
         self._known: OrderedDict[int, tuple[str, Process]] = OrderedDict()  # pid: its start
         self._lately: OrderedDict[int, None] = OrderedDict()
@@ -92,17 +94,19 @@ class Finder:
         """Times that nobody was looked for, because that would have been too much work."""
 
     def close(self) -> None:
-        self._channel.close()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
     def ask(self, protocol: str, local: End, remote: End | None = None) -> Socket | None:
         """The socket with these ends (as `socketdiag.find`); None also where that cannot be
         asked."""
         try:
+            if self._channel is None:
+                self._channel = socketdiag.open_channel()
             return socketdiag.ask(self._channel, protocol, local, remote)
         except (OSError, ValueError):
-            # An answer may still be under way, which would be taken for the next one's.
-            self._channel.close()
-            self._channel = socketdiag.open_channel()
+            self.close()  # an answer may be under way still: it would be taken for the next one's
             return None
 
     def find(self, protocol: str, local: End, remote: End | None = None) -> Process:
