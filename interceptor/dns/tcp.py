@@ -52,7 +52,7 @@ class Server:
         self.meant = meant
         self._mark = mark
         self._servers: list[asyncio.Server] = []
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: dict[asyncio.Task[None], Connection] = {}
 
     @property
     def has_room(self) -> bool:
@@ -69,11 +69,17 @@ class Server:
                 if family is socket.AF_INET or error.errno == errno.EADDRINUSE:
                     raise
 
-    async def close(self) -> None:
-        """Stop listening and end every connection."""
-        for server in self._servers:
+    async def close(self, patience_s: float = 0.0) -> None:
+        """Stop listening, and end every connection: those that wait for an answer once they have
+        it, or after ``patience_s``."""
+        servers, self._servers = self._servers, []  # from here on nobody is steered here
+        for server in servers:
+            await serving.accept_waiting(server)
             server.close()
-        self._servers = []
+        waiting = [asyncio.create_task(each.quiet.wait()) for each in self._open.values()]
+        if waiting:
+            for late in (await asyncio.wait(waiting, timeout=patience_s))[1]:
+                late.cancel()
         for task in tuple(self._open):
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
@@ -84,17 +90,17 @@ class Server:
             self.counts["tcp-refused"] += 1
             writer.transport.abort()
             return
-        self._open.add(task)
+        self._open[task] = one = Connection(self, reader, writer, self._mark)
         self.counts["tcp-connections"] += 1
         try:
-            await Connection(self, reader, writer, self._mark).serve()
+            await one.serve()
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             self.counts["tcp-" + type(error).__name__] += 1
             _reset(writer)
         except asyncio.CancelledError:
             _reset(writer)
         finally:
-            self._open.discard(task)
+            self._open.pop(task).quiet.set()
             writer.close()
 
 
@@ -114,7 +120,10 @@ class Connection:
         self._mark = mark
         self._upstream: asyncio.StreamWriter | None = None
         self._back: asyncio.Task[None] | None = None
+        self._passed = 0  # messages that went on to the server
         self._relayed = 0  # messages and chunks that came back: a life sign of the other side
+        self.quiet = asyncio.Event()
+        """Set while the client has asked and waits for no answer."""
 
     async def serve(self) -> None:
         """Until both directions have ended. OSError and TimeoutError where it went wrong."""
@@ -126,11 +135,11 @@ class Connection:
                 await self._drain(self._back)
             self._writer.write_eof()
         finally:
+            if self._upstream is not None:
+                self._upstream.close()  # first: the wait below may be cancelled
             if self._back is not None:
                 self._back.cancel()
                 await asyncio.gather(self._back, return_exceptions=True)
-            if self._upstream is not None:
-                self._upstream.close()
 
     async def _drain(self, back: asyncio.Task[None]) -> None:
         """What the server still has to say to a client that has finished asking."""
@@ -146,11 +155,18 @@ class Connection:
         answer = self._server.responder.respond(message[2:]) if _is_whole(message) else None
         if answer is not None:
             await _send(self._writer, len(answer).to_bytes(2, "big") + answer)
+            self._rest()
             return
         if self._upstream is None:
             reader, self._upstream = await self._dial()
             self._back = asyncio.create_task(self._relay_back(reader))
+        self._passed += 1
+        self.quiet.clear()
         await _send(self._upstream, message)
+
+    def _rest(self) -> None:
+        if self._relayed >= self._passed:
+            self.quiet.set()
 
     async def _next(self) -> bytes:
         """The client's next message with its length; empty at the end; what there is of it
@@ -209,6 +225,7 @@ class Connection:
         while message := await _message(reader):
             self._relayed += 1
             await _send(self._writer, message)
+            self._rest()
 
 
 def original_destination(client: socket.socket) -> Place:

@@ -46,6 +46,7 @@ ALARM_S = 30  # without a turn of the loop; a daemon that lives notices sooner
 STUCK_S = 2.0  # a queue thread without progress for so long is no life worth a sign
 OPEN_PATIENCE_S = 5.0  # an older worker may still hold queue and port
 LAST_WORDS_S = 1.0  # how long TCP/53 may take to close behind an ended queue
+ANSWER_S = 0.7  # of it, for those who have asked already
 LARGEST_UDP = 65535 - 48  # both headers of the larger family
 
 
@@ -210,7 +211,7 @@ class Control:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await worker.tcp.close()
+            await worker.tcp.close(ANSWER_S)
 
     async def _beat(self, worker: Worker, writer: asyncio.StreamWriter) -> None:
         progress, since = -1, monotonic()

@@ -10,11 +10,13 @@ all the same: whoever listens again sets it anew (listen(2)).
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Awaitable, Callable
 
 QUEUE = 128  # connections that wait in the kernel to be accepted
 AT_ONCE = 1
+TURNS = 5  # of the loop, from accept(2) to the coroutine that serves
 
 
 class _Refusal(asyncio.Protocol):
@@ -53,6 +55,19 @@ async def serve_streams(
         return asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), accept, loop=loop)
 
     return await serve(make, listener)
+
+
+async def accept_waiting(server: asyncio.Server) -> None:
+    """Take those who are connected and wait to be accepted: the listener's end would reset them."""
+    for listener in server.sockets:
+        waiting = select.poll()
+        waiting.register(listener.fileno(), select.POLLIN)
+        for _ in range(QUEUE):
+            if not waiting.poll(0):
+                break
+            await asyncio.sleep(0)
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
 
 
 def bind_tcp(host: str, port: int) -> socket.socket:

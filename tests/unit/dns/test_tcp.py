@@ -340,3 +340,61 @@ def test_an_alias_that_was_made_up_leads_to_no_other_port(answers: Answers, quer
     counts = asyncio.run(everything())
     assert counts["tcp-ConnectionRefusedError"] == 1
     assert counts["tcp-relayed"] == 0
+
+
+def test_whoever_waits_for_an_answer_has_it_before_the_end(bench: Bench, query: Query) -> None:
+    """One that has asked already, and one that is connected but not accepted yet."""
+    asked = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        message = await message_from(reader)
+        asked.set()
+        await asyncio.sleep(0.2)
+        writer.write(framed(message))
+        await reader.read()
+
+    async def client(streams: Streams) -> tuple[bytes, bytes, float]:
+        reader, writer = streams
+        writer.write(framed(query("www.other.test")))
+        await asked.wait()
+        with socket.create_connection(writer.get_extra_info("peername")[:2]) as late:
+            late.sendall(framed(query("www.late.test")))
+            late.setblocking(False)
+            began_s = asyncio.get_running_loop().time()
+            await bench.server.close(5)
+            took_s = asyncio.get_running_loop().time() - began_s
+            return await message_from(reader), late.recv(512)[2:], took_s
+
+    first, second, took_s = bench.run(slow, client)
+    assert b"\5other" in first
+    assert b"\4late" in second
+    assert 0.1 < took_s < 2
+
+
+def test_the_end_waits_neither_for_idlers_nor_for_ever(bench: Bench, query: Query) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await message_from(reader)
+        asked.set()
+        await reader.read()
+
+    async def idle(streams: Streams) -> float:
+        loop = asyncio.get_running_loop()
+        reader, writer = streams
+        writer.write(framed(query("reviews.bookinfo")))
+        await message_from(reader)
+        began_s = loop.time()
+        await bench.server.close(5)
+        return loop.time() - began_s
+
+    async def ignored(streams: Streams) -> float:
+        loop = asyncio.get_running_loop()
+        streams[1].write(framed(query("www.other.test")))
+        await asked.wait()
+        began_s = loop.time()
+        await bench.server.close(0.2)
+        return loop.time() - began_s
+
+    assert bench.run(None, idle) < 1
+    assert 0.15 < bench.run(silent, ignored) < 2

@@ -97,3 +97,27 @@ asyncio.run(main())
     count, is_calm = command.run([sys.executable, "-c", code]).stdout.split()
     assert 1 <= int(count) <= 5
     assert is_calm == "True"
+
+
+def test_whoever_waits_is_taken_before_the_listener_ends() -> None:
+    async def run() -> int:
+        served = 0
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal served
+            served += 1
+            writer.close()
+
+        listener = serving.bind_tcp("127.0.0.1", 0)
+        port = listener.getsockname()[1]
+        server = await serving.serve_streams(accept, listener)
+        waiting = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+        assert served == 0, "nobody has been accepted yet"
+        await serving.accept_waiting(server)
+        server.close()
+        await asyncio.sleep(0)
+        for one in waiting:
+            one.close()
+        return served
+
+    assert asyncio.run(run()) == 20
