@@ -52,8 +52,7 @@ class Told:
             await source.open(self.events.append)
             self.sources.append(source)
             self._ready.set()
-            while not self._stop.is_set():
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(self._stop.wait)
             await source.close()
             self._ready.set()
 
@@ -175,8 +174,9 @@ def test_with_nobody_listening_there_is_no_rule_and_no_socket(world: Any, back_e
     def rules() -> str:
         return str(back_end.observe())
 
+    installed = install(world, back_end, CAPTURE)
     before = world.vm.call(rules)
-    told = Told(world, install(world, back_end, CAPTURE))
+    told = Told(world, installed)
     assert world.vm.call(rules) == before
     assert listeners(world) == 1
     told.close()
