@@ -11,7 +11,7 @@ from time import monotonic
 from tests.chaos import cost, life, process, world
 from tests.chaos import stage as stages
 from tests.chaos.life import Life
-from tests.chaos.schedule import Step
+from tests.chaos.schedule import Kind, Step
 from tests.chaos.stage import Stage, Undo
 
 ENVOY = "envoy"
@@ -78,6 +78,9 @@ def _envoy(stage: Stage) -> int:
 
 
 def sidecar_kill(stage: Stage, step: Step) -> None:
+    """One that is stopped hears of it when it is woken, unless it is SIGKILL."""
+    if Kind.SIDECAR_HANG in stage.is_busy:
+        raise stages.NoVictim("a sidecar that hears")
     pid = _envoy(stage)
     trouble = stages.open_trouble(stage, step)
     process.send(pid, signal.Signals[f"SIG{step.variant}"])
@@ -85,7 +88,12 @@ def sidecar_kill(stage: Stage, step: Step) -> None:
 
 
 def sidecar_hang(stage: Stage, step: Step) -> Undo:
-    pid = _envoy(stage)
+    stages.alone(stage, step)
+    try:
+        pid = _envoy(stage)
+    except stages.NoVictim:
+        stage.is_busy.discard(step.kind)
+        raise
     return stages.lasting(
         stage,
         step,

@@ -71,8 +71,7 @@ def of(step: Step, backend: str) -> dict[Effect, float]:
         case Kind.FLUSH | Kind.FIREWALL:
             return removal(step, backend)
         case Kind.WORKER_KILL | Kind.WORKER_HANG:
-            after_s = dict.fromkeys(passing(backend), WORKER_S)
-            return after_s | {AWAY: WORKER_S} | lost_by_hang(step)
+            return dict.fromkeys(passing(backend), WORKER_S) | {AWAY: WORKER_S}
         case Kind.DAEMON_HANG:
             return passing(backend) | {AWAY: 1.0}
         case Kind.SIDECAR_KILL:
@@ -82,8 +81,3 @@ def of(step: Step, backend: str) -> dict[Effect, float]:
         case Kind.DISK_FULL | Kind.DESCRIPTORS:
             return {AWAY: 2.0}
     return {}
-
-
-def lost_by_hang(step: Step) -> dict[Effect, float]:
-    """What waits in the queue of a worker that is stopped is dropped with it."""
-    return {Effect.LOSE_OURS: 0.3} if step.kind is Kind.WORKER_HANG else {}

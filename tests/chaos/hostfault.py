@@ -20,6 +20,7 @@ def link_down(stage: Stage, step: Step) -> Undo:
     def down() -> None:
         for host in BOTH:
             stage.ip(host, "link set eth0 down\n")
+        stage.life.empty_queue(stages.name(step))
 
     def up() -> None:
         for host in BOTH:
@@ -79,6 +80,7 @@ def uplink(stage: Stage, step: Step) -> Undo:
 
     def pull() -> None:
         noted(lambda: stage.ip(SWITCH, "".join(f"link del up-{host}\n" for host in BOTH)))
+        stage.life.empty_queue(stages.name(step))
         stage.is_busy.discard(step.kind)
 
     noted(plug)
@@ -92,6 +94,7 @@ def flush(stage: Stage, step: Step) -> None:
     else:
         stage.sh(command.OURS[step.variant])
     trouble.end_s = monotonic()
+    stage.life.empty_queue(stages.name(step))
 
 
 def resolver_restart(stage: Stage, step: Step) -> Undo:

@@ -17,10 +17,10 @@ FRESH_S = 2.0
 """A change of the mesh is answered within this."""
 DNS = {What.OTHER_UDP, What.OTHER_TCP, What.MESH_UDP, What.MESH_TCP}
 LOSSES = {
-    What.OTHER_UDP: (Effect.LOSE, Effect.LOSE_OURS),
-    What.OTHER_TCP: (Effect.LOSE, Effect.LOSE_OURS),
-    What.MESH_UDP: (Effect.LOSE, Effect.LOSE_OURS, Effect.PASS_UDP),
-    What.MESH_TCP: (Effect.LOSE, Effect.LOSE_OURS, Effect.PASS_TCP),
+    What.OTHER_UDP: (Effect.LOSE, Effect.LOSE_QUEUED),
+    What.OTHER_TCP: (Effect.LOSE, Effect.LOSE_QUEUED, Effect.LOSE_TCP),
+    What.MESH_UDP: (Effect.LOSE, Effect.LOSE_QUEUED, Effect.PASS_UDP),
+    What.MESH_TCP: (Effect.LOSE, Effect.LOSE_QUEUED, Effect.LOSE_TCP, Effect.PASS_TCP),
 }
 """By which effects a single query may be lost. Where a mesh name may pass, one may be lost."""
 PASSED = "3"  # NXDOMAIN: we say it of no name of this mesh, the lab's resolver of all of them

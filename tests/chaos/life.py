@@ -112,7 +112,7 @@ class Life:
     def _follow_worker(self, now_s: float) -> None:
         if self._worker and not process.is_alive(self._worker):
             self.ledger.note(
-                "worker-end", now_s - 0.3, now_s, {Effect.LOSE_OURS: 0.1, Effect.AWAY: 0}
+                "worker-end", now_s - 0.3, now_s, {Effect.LOSE_TCP: 0.1, Effect.AWAY: 0}
             )
             if (hang := self._hung.pop(self._worker, None)) is not None:
                 hang.end_s = now_s
@@ -200,7 +200,7 @@ class Life:
     def _lose_worker(self) -> None:
         """It dies with the agent, as soon as the processor is its for a moment."""
         now_s = monotonic()
-        self.ledger.note("worker-end", now_s - 0.3, now_s, {Effect.LOSE_OURS: DYING_S})
+        self.ledger.note("worker-end", now_s - 0.3, now_s, {Effect.LOSE_TCP: DYING_S})
 
     def kill(self, cause: str, pause_s: float, more: dict[Effect, float]) -> None:
         """SIGKILL for what was started; it is started again after a while."""
@@ -232,6 +232,15 @@ class Life:
         self._hurt_s = monotonic()
         self._hung[pid] = self.ledger.open(cause, monotonic(), {Effect.AWAY: 1.0} | more)
         process.send(pid, signal.SIGSTOP)
+
+    def empty_queue(self, cause: str) -> None:
+        """A device or a hook goes: the kernel drops every packet that waits for a verdict there
+        (net/netfilter/nfnetlink_queue.c, nfqnl_dev_drop, nfqnl_nf_hook_drop). It holds seconds
+        of queries while the worker hangs, and none otherwise."""
+        hang = self._hung.get(self._worker)
+        if hang is not None and process.is_alive(self._worker):
+            cause = f"{cause} while the worker hangs"
+            self.ledger.note(cause, hang.begin_s, monotonic(), {Effect.LOSE_QUEUED: 0.1})
 
     def wake(self, pid: int) -> None:
         """SIGCONT, where nobody has made an end of it."""

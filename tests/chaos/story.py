@@ -64,7 +64,7 @@ def tell(outcome: Outcome) -> str:
         _row("  lookups lost as without us", f"{whole(vm)} (twin: {whole(twin)})"),
         _row("  queries lost as without us", as_twin[0]),
         _row("    by the twin", as_twin[1]),
-        _row("  queries lost in a dying worker's queue", _causes(lost(vm, by_us=True))),
+        _row("  queries lost by our doing", _causes(lost(vm, by_us=True))),
         _row("  longest gap", f"{vm.gap_s:.2f} s (twin: {twin.gap_s:.2f} s)"),
         _row(
             "queries for mesh names lost by our doing", _causes(lost(vm, by_us=True, names="mesh"))
@@ -83,10 +83,11 @@ def tell(outcome: Outcome) -> str:
 
 
 def _causes(counts: Counter[str]) -> str:
-    """How many, and by which faults."""
+    """How many, by which faults and over what."""
     found: Counter[str] = Counter()
     for key, count in counts.items():
-        found[key.rpartition(": ")[2]] += count
+        over = key.partition(",")[0].rpartition("-")[2]
+        found[f"{over} {key.rpartition(': ')[2]}"] += count
     return f"{sum(counts.values())} ({_counted(found)})"
 
 

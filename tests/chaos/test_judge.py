@@ -97,7 +97,7 @@ def test_a_query_without_an_answer_needs_a_fault_at_its_time() -> None:
 def test_a_whole_lookup_is_lost_only_where_it_would_be_without_us() -> None:
     lost = Record(What.OTHER_TCP, 10, 11, WWW, LOST, (10.0, 10.5))
     assert heard(judge(opened=(Effect.LOSE, 9, 12, 0)), lost) == (0, 0)
-    assert heard(judge(opened=(Effect.LOSE_OURS, 9, 12, 0)), lost) == (0, 1)
+    assert heard(judge(opened=(Effect.LOSE_QUEUED, 9, 12, 0)), lost) == (0, 1)
 
 
 def test_a_mesh_name_passes_only_within_what_was_promised() -> None:

@@ -18,7 +18,8 @@ class Effect(enum.Enum):
 
     AWAY = "the agent is away, or kept from working"
     LOSE = "a query may be lost, as it would be without us"
-    LOSE_OURS = "a query that waits in our queue may be lost"
+    LOSE_QUEUED = "a query that waits in our queue may be lost"
+    LOSE_TCP = "a query over TCP may be cut off, and is asked again"
     PASS_UDP = "a mesh name may pass to the host's resolver"
     PASS_TCP = "the same over TCP"
     CALL = "a new connection through the sidecar may fail, or go by it"
@@ -26,7 +27,7 @@ class Effect(enum.Enum):
     DIRECT = "a new connection to others may fail, as it would without us"
 
 
-PLAIN = frozenset({Effect.LOSE, Effect.LOSE_OURS, Effect.DIRECT})
+PLAIN = frozenset({Effect.LOSE, Effect.LOSE_QUEUED, Effect.LOSE_TCP, Effect.DIRECT})
 """What no agent's absence makes longer: we have no part in it, or it is over at once."""
 
 
