@@ -45,14 +45,24 @@ ALLOWED = {
     "lab": BASE | {"host", "sidecar"},
     # What commands and daemon both put together; the daemon alone runs it.
     "inquiry": BASE | SIBLINGS | {"host", "assembly"},
+    "examination": BASE | SIBLINGS | {"host", "assembly", "inquiry"},
+    "probing": BASE | SIBLINGS | {"host", "assembly", "examination", "inquiry"},
     "running": BASE | SIBLINGS | {"host", "reload"},
     "figure": BASE | SIBLINGS | {"host", "running"},
+    "hearing": BASE | {"debug"},
+    "tap": BASE | SIBLINGS | {"host", "assembly"},
+    "recording": BASE | SIBLINGS | {"host", "assembly", "hearing", "tap"},
     "report": BASE | SIBLINGS | {"host", "figure", "running"},
     "assembly": BASE | SIBLINGS | {"host"},
     "situation": BASE | SIBLINGS | {"host", "assembly"},
     "loss": BASE | SIBLINGS | {"host", "assembly"},
+    "witness": BASE | SIBLINGS | {"host", "running"},
     "reload": BASE | {"host"},
-    "daemon": BASE | SIBLINGS | {"host", "assembly", "loss", "reload", "report", "situation"},
+    "ruling": BASE | SIBLINGS | {"host"},
+    "rehearsal": BASE | SIBLINGS | {"host", "assembly", "ruling"},
+    "daemon": BASE
+    | SIBLINGS
+    | {"host", "assembly", "loss", "reload", "report", "situation", "witness"},
     "life": BASE | SIBLINGS | {"host", "assembly", "daemon", "loss", "reload", "report"},
 }
 

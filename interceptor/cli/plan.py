@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from interceptor import assembly
@@ -19,10 +21,19 @@ from interceptor.config import Config
 )
 @click.option("--diff", is_flag=True, help="Compare with the host; exit code 4 where it differs.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--facts", is_flag=True, help="Print what is known of this host, for `replay` elsewhere."
+)
 @option.backend
 @option.configured
-def plan(config: Config, form: str, diff: bool, as_json: bool) -> int:
+def plan(config: Config, form: str, diff: bool, as_json: bool, facts: bool) -> int:
     """Print what `run` installs and `clean` removes."""
+    if facts:
+        from interceptor import rehearsal
+        from interceptor.capture import factfile
+
+        click.echo(json.dumps(factfile.encode(rehearsal.observe(config)), indent=2))
+        return main.DONE
     prepared = assembly.prepare(config)
     if diff:
         text, differs = assembly.compare(prepared, as_json=as_json or form == "json")

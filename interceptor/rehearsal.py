@@ -1,0 +1,183 @@
+"""A capture run through table and plan, offline and without root: what `replay` puts together.
+
+The decisions are the daemon's own: `scope` over the built plan for flows, and for queries the
+very code of the DNS worker, which gets the packets as a queue would hand them over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from interceptor import assembly
+from interceptor.capture import fact, order, plan
+from interceptor.capture.factfile import Saved
+from interceptor.capture.plan import Decision, Facts, Flow, Hook
+from interceptor.capture.rule import Verdict
+from interceptor.capture.scope import Scope
+from interceptor.config import Config
+from interceptor.debug import explain, vantage
+from interceptor.debug.attempt import Attempt
+from interceptor.debug.replay import Fate
+from interceptor.debug.vantage import Vantage
+from interceptor.host import resolver
+from interceptor.mesh.model import Address, Host
+from interceptor.mesh.table import MeshTable
+from interceptor.ruling import Ruling
+
+
+def observe(config: Config) -> Saved:
+    """The facts of this host, for a replay here or elsewhere."""
+    return Saved(fact.facts(config), resolver.observe_search(config.dns.resolv_conf))
+
+
+def settle(config: Config, saved: Saved) -> Config:
+    """The configuration with what it would read of the host's resolv.conf written into it."""
+    if config.dns.search is not None:
+        return config
+    dns = config.dns.model_copy(update={"search": saved.search})
+    return config.model_copy(update={"dns": dns})
+
+
+def with_mesh(config: Config, files: tuple[Path, ...], nametable: Path | None) -> Config:
+    """The same configuration with another mesh, where one is given."""
+    change: dict[str, object] = {}
+    if files:
+        change = {"source": "files", "files": files}
+    if nametable is not None:
+        change = {"source": "nametable", "nametable": nametable}
+    return config.model_copy(update={"mesh": config.mesh.model_copy(update=change)})
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who sent what leaves, as far as the packets do not tell. None: somebody whom no rule
+    names. ``cgroup`` is a path below the mount."""
+
+    uid: int | None = None
+    gid: int | None = None
+    cgroup: str = ""
+
+
+ANYBODY: dict[int, Address] = {4: ip_address("0.0.0.0"), 6: ip_address("::")}
+"""Stands for every source but Envoy's own: rules ask for no other, and kept decisions are fewer."""
+TOLD = frozenset(network.network_address for network in order.PASSTHROUGH)
+
+
+class Called:
+    """The mesh's hosts by the addresses that they are called by, or arrived at."""
+
+    def __init__(self, hosts: Iterable[Host]) -> None:
+        self._addresses: dict[Address, list[Host]] = defaultdict(list)
+        self._endpoints: dict[Address, list[Host]] = defaultdict(list)
+        self._networks: list[Host] = []
+        self._order: dict[str, int] = {}
+        for number, host in enumerate(hosts):
+            self._order[host.name] = number
+            for address in host.addresses:
+                self._addresses[address].append(host)
+            for endpoint in host.endpoints:
+                if not isinstance(endpoint.address, str):
+                    self._endpoints[endpoint.address].append(host)
+            if host.networks:
+                self._networks.append(host)
+        self.packed = vantage.pack(self._addresses)
+
+    def near(self, flow: Flow) -> Sequence[Host]:
+        """Every host that `explain.find` could find for the flow, in the table's order."""
+        if flow.hook is Hook.PREROUTING:
+            return self._endpoints.get(flow.destination, ())
+        found = self._addresses.get(flow.destination, [])
+        if not self._networks:
+            return found
+        both = {host.name: host for host in (*found, *self._networks)}
+        return sorted(both.values(), key=lambda host: self._order[host.name])
+
+
+class Rehearsal:
+    """One configuration on one host with its mesh; a `Judge`. Decisions are kept: captures
+    repeat themselves."""
+
+    def __init__(self, config: Config, saved: Saved, owner: Owner, table: MeshTable) -> None:
+        self.config = settle(config, saved)
+        built = plan.build(self.config, saved.facts, assembly.places(table))
+        self._scope = Scope(built)
+        self._steering = built.steering
+        self._owner = owner
+        self._ruling = Ruling(self.config, assembly.answers(self.config, table))
+        self.called = Called(table.hosts.values())
+        self._decisions: dict[Flow, Decision] = {}
+        self._fates: dict[Flow, Fate] = {}
+
+    def query(self, attempt: Attempt) -> Fate:
+        return self._ruling.decide(attempt, self._decide(self._flow(attempt)))
+
+    def connection(self, attempt: Attempt) -> Fate:
+        flow = self._flow(attempt)
+        fate = self._fates.get(flow)
+        if fate is None:
+            fate = self._fates[flow] = self._fate(flow)
+        return fate
+
+    def _fate(self, flow: Flow) -> Fate:
+        decision = self._decide(flow)
+        told = explain.explain(
+            flow,
+            decision,
+            explain.find(self.called.near(flow), flow),
+            steering=self._steering,
+            unknown=self.config.sidecar.unknown_destinations,
+        )
+        why = told.why
+        if flow.protocol == "udp" and decision.verdict is Verdict.PASS:
+            why = f"{why}: UDP other than DNS is not captured"
+        return Fate(
+            verdict=told.verdict,
+            rule=told.rule,
+            why=why,
+            to=told.to,
+            host=told.host,
+            cluster=told.cluster,
+            endpoints=told.endpoints,
+        )
+
+    def _decide(self, flow: Flow) -> Decision:
+        decision = self._decisions.get(flow)
+        if decision is None:
+            decision = self._decisions[flow] = self._scope.decide(flow)
+        return decision
+
+    def _flow(self, attempt: Attempt) -> Flow:
+        """The attempt as rules meet it."""
+        leaves = attempt.hook is Hook.OUTPUT
+        owner, version = self._owner, attempt.destination.version
+        if attempt.is_sidecars:
+            owner = Owner(self.config.sidecar.uid, self.config.sidecar.gid)
+        return Flow(
+            hook=attempt.hook,
+            protocol=attempt.protocol,
+            source=attempt.source if attempt.source in TOLD else ANYBODY[version],
+            destination=attempt.destination,
+            port=attempt.port,
+            interface=attempt.interface,
+            uid=(owner.uid if attempt.uid is None else attempt.uid) if leaves else None,
+            gid=(owner.gid if attempt.gid is None else attempt.gid) if leaves else None,
+            cgroup=owner.cgroup if leaves else "",
+        )
+
+
+def look_from(
+    configs: Iterable[Config], facts: Facts, own: Iterable[str] = (), interface: str = ""
+) -> Vantage:
+    """What tells this VM's packets from others'. ``own`` are addresses that count besides."""
+    bridges: set[str] = set()
+    ports: set[int] = set()
+    for config in configs:
+        bridges |= set(config.capture.interfaces.bridges)
+        sidecar = config.sidecar
+        ports |= {sidecar.outbound_port, sidecar.inbound_port, config.dns.tcp_port}
+    every = {*facts.own_addresses, *map(ip_address, own)}
+    return Vantage(vantage.pack(every), frozenset(bridges), interface, frozenset(ports))
