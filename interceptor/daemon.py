@@ -15,7 +15,7 @@ from time import monotonic
 
 import structlog
 
-from interceptor import assembly, loss, report
+from interceptor import assembly, loss, report, witness
 from interceptor.capture import tenure
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
@@ -60,6 +60,7 @@ class Daemon:
         self.tenure = tenure.choose(config, backend.sites, backend.names)
         self.plane: Plane | None = None
         self.sidecar: Managed | None = None
+        self.hub = witness.hub(self)
         self.table: MeshTable = EMPTY
         self.has_table = self.is_started = False
         self.problems: tuple[Problem, ...] = ()
@@ -175,6 +176,7 @@ class Daemon:
             steps.append(wait.drained(self.config.sidecar.outbound_port, drain_s))
         if not keep:
             steps.append(self.guard.remove())
+        steps.append(self.hub.close())
         if self.plane is not None:
             steps.append(self.plane.close())
         if self._listeners is not None:

@@ -158,4 +158,5 @@ def pages(daemon: Running, confirm: Callable[[], bool]) -> Pages:
         status=lambda: status(daemon),
         name_table=lambda: name_table(daemon),
         confirm=confirm,
+        trace=daemon.hub.listen,
     )

@@ -9,6 +9,7 @@ from typing import Protocol
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
 from interceptor.config import Config
+from interceptor.debug.trace import Hub
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
 from interceptor.host.lifeline import Lifeline
@@ -27,6 +28,7 @@ class Running(Protocol):
     guard: Guard
     plane: Plane | None
     sidecar: Managed | None
+    hub: Hub
     table: MeshTable
     has_table: bool
     is_started: bool

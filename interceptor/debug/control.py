@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from interceptor.errors import InterceptorError
@@ -44,3 +45,33 @@ def request(run_dir: Path, method: str, page: str, timeout_s: float = 5) -> obje
         raise NotRunning(path, str(error)) from error
     finally:
         connection.close()
+
+
+def stream(run_dir: Path, page: str, timeout_s: float = 10) -> Iterator[dict[str, object]]:
+    """Each line of a page that goes on, as JSON, until the daemon ends it. ``timeout_s`` bounds
+    the silence between two. Raises NotRunning, and InterceptorError where the daemon refuses
+    or breaks off."""
+    path = run_dir / SOCKET_NAME
+    connection = _Connection(path, timeout_s)
+    try:
+        try:
+            connection.request("GET", page)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise NotRunning(path, str(error)) from error
+        if response.status != http.client.OK:
+            raise InterceptorError(_refusal(response))
+        try:
+            for line in response:
+                yield json.loads(line)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise InterceptorError(f"the daemon broke off: {error or 'no more lines'}") from error
+    finally:
+        connection.close()
+
+
+def _refusal(response: http.client.HTTPResponse) -> str:
+    try:
+        return str(json.loads(response.read())["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the daemon answers {response.status} {response.reason}; is it an older one?"

@@ -11,31 +11,36 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 from aiohttp import web
 
+from interceptor.debug import selection
+from interceptor.debug.selection import Selection
 from interceptor.errors import InterceptorError
 from interceptor.host import serving, tcptable
 
 Json = Mapping[str, object]
 
 MAXIMUM_CONNECTIONS = 256  # of each listener: anybody on this host may open some
+LAST_WORDS_S = 2.0  # how long a response may take when the daemon ends
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
     """What the daemon lets be read and done. ``ready`` gives (ready, why not);
-    ``metrics`` may block, and is called in a thread."""
+    ``metrics`` may block, and is called in a thread. ``trace`` gives lines of JSON."""
 
     ready: Callable[[], tuple[bool, str]]
     metrics: Callable[[], bytes]
     status: Callable[[], Json]
     name_table: Callable[[], Json]
     confirm: Callable[[], bool]
+    trace: Callable[[Selection], AsyncGenerator[bytes, None]]
 
 
 def _is_root(request: web.Request) -> bool:
@@ -90,11 +95,35 @@ def build_control(pages: Pages) -> web.Application:
     async def confirm(_request: web.Request) -> web.Response:
         return _respond({"confirmed": pages.confirm()})
 
+    async def trace(request: web.Request) -> web.StreamResponse:
+        try:
+            wanted = selection.decode(request.query.items())
+        except ValueError as error:
+            return _respond({"error": str(error)}, 400)
+        return await _stream(request, pages.trace(wanted))
+
     app = web.Application()
+    app.router.add_get(selection.PAGE, trace)
     app.router.add_get("/status", status)
     app.router.add_get("/debug/ndsz", name_table)
     app.router.add_post("/confirm", confirm)
     return app
+
+
+async def _stream(request: web.Request, lines: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+    """Lines until they end or the client has left."""
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    async with aclosing(lines) as told:
+        try:
+            async for line in told:
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write(line)
+        except InterceptorError as error:
+            return _respond({"error": str(error)}, 503)
+        except ConnectionError:
+            pass  # the client has left
+    return response
 
 
 class Listeners:
@@ -107,7 +136,7 @@ class Listeners:
 
     async def add(self, app: web.Application, listener: socket.socket) -> None:
         """Serve one more application."""
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_WORDS_S)
         self._runners.append(runner)
         await runner.setup()
         factory = runner.server

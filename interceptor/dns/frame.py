@@ -12,18 +12,21 @@ import asyncio
 import enum
 import marshal
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from struct import Struct
 
 from interceptor.dns.reply import Label
+from interceptor.dns.sighting import Sighting
 from interceptor.mesh.model import Locale
 
 _HEAD = Struct("!IB")  # bytes of payload, kind
 _MAXIMUM = 64 << 20
+_SIGHTING = tuple(each.name for each in fields(Sighting))
 
 
 class Kind(enum.IntEnum):
-    """Downwards SETTINGS once, then LOAD... COMMIT and CHANGE; upwards READY once, then BEAT."""
+    """Downwards SETTINGS once, then LOAD... COMMIT, CHANGE and TRACE; upwards READY once, then
+    BEAT and SEEN."""
 
     SETTINGS = 1
     LOCALE = 2
@@ -32,6 +35,8 @@ class Kind(enum.IntEnum):
     CHANGE = 5
     READY = 6
     BEAT = 7
+    TRACE = 8
+    SEEN = 9
 
 
 Row = tuple[str, bytes]  # host, record
@@ -76,7 +81,22 @@ class Beat:
     standing: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
 
-Message = Settings | Locale | Change | Beat | tuple[Row, ...] | None
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Until when the worker is to tell what it decides (CLOCK_MONOTONIC); 0: no longer."""
+
+    until_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the worker decided since it last told, and how much more it could not tell."""
+
+    lost: int = 0
+    rows: tuple[Sighting, ...] = ()
+
+
+Message = Settings | Locale | Change | Beat | Lease | Seen | tuple[Row, ...] | None
 
 
 def encode(kind: Kind, payload: bytes = b"") -> bytes:
@@ -105,6 +125,16 @@ def encode_beat(beat: Beat) -> bytes:
     return encode(Kind.BEAT, marshal.dumps(astuple(beat)))
 
 
+def encode_lease(lease: Lease) -> bytes:
+    return encode(Kind.TRACE, marshal.dumps(astuple(lease)))
+
+
+def encode_seen(seen: Seen) -> bytes:
+    # Not astuple, which copies deeply: these are many.
+    rows = tuple(tuple(getattr(row, name) for name in _SIGHTING) for row in seen.rows)
+    return encode(Kind.SEEN, marshal.dumps((seen.lost, rows)))
+
+
 def decode(kind: Kind, payload: bytes) -> Message:
     """What `encode_...` was given; LOAD gives its rows, COMMIT and READY nothing."""
     value = marshal.loads(payload) if payload else ()
@@ -117,6 +147,11 @@ def decode(kind: Kind, payload: bytes) -> Message:
             return Change(*value)
         case Kind.BEAT:
             return Beat(*value)
+        case Kind.TRACE:
+            return Lease(*value)
+        case Kind.SEEN:
+            lost, rows = marshal.loads(payload)
+            return Seen(lost, tuple(Sighting(*row) for row in rows))
         case Kind.LOAD:
             return tuple(value)
     return None

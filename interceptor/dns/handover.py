@@ -10,12 +10,14 @@ pass: to its server from its client, the DNS message untouched.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from struct import Struct
 from typing import Protocol
 
 from interceptor.dns import packet as packets
+from interceptor.dns.note import Note
 from interceptor.dns.responder import Responder
 from interceptor.host.layout import Place
 
@@ -50,17 +52,29 @@ class Handover:
         self._local = local
         self._bridged = bridged
         self._sender = sender
+        self._judge: Callable[[bytes], object] = self._take
+
+    def watch(self, note: Note | None) -> None:
+        """Tell each query to ``note`` from now on; None: to nobody."""
+        self._judge = self._take if note is None else partial(self._tell, note)
 
     def take(self) -> None:
         """Answer what waits, MOST at once: the descriptor stays readable while there is more."""
         for record in islice(self._ring.read(), MOST):
             # Whatever goes wrong with one query must not end the others.
             try:
-                self._take(record)
+                self._judge(record)
             except Exception as error:
                 self.counts[f"handover-{type(error).__name__}"] += 1
 
-    def _take(self, record: bytes) -> None:
+    def _tell(self, note: Note, record: bytes) -> None:
+        length, _, place, _ = _HEAD.unpack_from(record)
+        query = record[_HEAD.size : _HEAD.size + length]
+        noted = note.begin("handover", query, is_ours=place != Place.BRIDGE)
+        note.end(noted, self._take(record))
+
+    def _take(self, record: bytes) -> bytes | None:
+        """Answer one query or send it on. Returns the answer."""
         length, interface, place, _ = _HEAD.unpack_from(record)
         query = record[_HEAD.size : _HEAD.size + length]
         self.counts["handover"] += 1
@@ -70,6 +84,7 @@ class Handover:
             self._send_on(packets.sealed(query), interface, place)
         else:
             self._sender.send(answer, interface)
+        return answer
 
     def _send_on(self, query: bytes, interface: int, place: int) -> None:
         self.counts["handover-returned"] += 1

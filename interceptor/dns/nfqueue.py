@@ -23,11 +23,13 @@ import warnings
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from interceptor.dns import packet as packets
+from interceptor.dns.note import Note
 from interceptor.dns.responder import Responder
 from interceptor.host import netlink
 
@@ -75,6 +77,7 @@ class Queue:
         self._steers = steers
         self._steer_mark = steer_mark
         self._send = send
+        self._judge: Callable[[Packet], object] = self._decide
         self._queue: NetfilterQueue | None = None
         self._number = 0
         self._thread = 0
@@ -139,10 +142,10 @@ class Queue:
         try:
             self.progress += 1
             if self.progress & SAMPLE - 1:
-                self._decide(packet)
+                self._judge(packet)
             else:
                 began = perf_counter()
-                self._decide(packet)
+                self._judge(packet)
                 self._sample(perf_counter() - began)
         except Exception as error:
             self.counts["error-" + type(error).__name__] += 1
@@ -151,7 +154,21 @@ class Queue:
             except Exception:
                 self.counts["no-verdict"] += 1  # it had one already
 
-    def _decide(self, packet: Packet) -> None:
+    def watch(self, note: Note | None) -> None:
+        """Tell each query to ``note`` from now on; None: to nobody."""
+        self._judge = self._decide if note is None else partial(self._tell, note)
+
+    def _tell(self, note: Note, packet: Packet) -> None:
+        query = packet.get_payload()
+        if _is_tcp(query):
+            self._decide(packet)
+            return
+        is_ours = packet.hook != _PRE_ROUTING
+        noted = note.begin("nfqueue" if is_ours else "bridge", query, is_ours=is_ours)
+        note.end(noted, self._decide(packet))
+
+    def _decide(self, packet: Packet) -> bytes | None:
+        """Answer the query or let it go on. Returns the answer."""
         query = packet.get_payload()
         if packet.hook != _PRE_ROUTING:
             answer = packets.answer(query, self._local)
@@ -161,13 +178,14 @@ class Queue:
                 packet.set_mark(self._steer_mark)
                 self.counts["tcp-steered"] += 1
             packet.accept()
-            return
+            return answer
         answer = packets.answer(query, self._bridged)
         if answer is None:
             packet.accept()
-            return
+            return None
         packet.drop()
         self._send(answer, packet.indev)
+        return answer
 
     def _sample(self, took_s: float) -> None:
         self.samples[bisect_left(BOUNDS_S, took_s)] += 1

@@ -21,7 +21,7 @@ from time import monotonic
 
 import interceptor
 from interceptor.dns import frame
-from interceptor.dns.frame import Beat, Change, Kind, Row, Settings
+from interceptor.dns.frame import Beat, Change, Kind, Lease, Row, Seen, Settings
 from interceptor.dns.hold import Hold
 from interceptor.dns.nfqueue import BOUNDS_S, SAMPLE
 from interceptor.host import command, endure, share
@@ -85,6 +85,7 @@ class Plane:
         self._signed = 0.0
         self._born = 0.0
         self.restarts = 0
+        self.on_seen: Callable[[Seen], None] | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -147,6 +148,12 @@ class Plane:
         rows = [(host.name, record.encode(host)) for host in difference.upserted]
         async with self._lock:
             await self._write(frame.encode_change(Change(rows, difference.removed)))
+
+    async def trace(self, until_s: float) -> None:
+        """Have the worker tell ``on_seen`` what it decides until then (CLOCK_MONOTONIC): first
+        nothing, at once, then what there is. Nothing to do while none lives."""
+        if self._ready.is_set():
+            await self._write(frame.encode_lease(Lease(until_s)))
 
     async def _load_first(self) -> None:
         await self._open.wait()
@@ -229,6 +236,8 @@ class Plane:
                 kind, value = await frame.receive(reader)
                 if isinstance(value, Beat):
                     self._beat, self._signed = value, monotonic()
+                elif isinstance(value, Seen) and self.on_seen is not None:
+                    self.on_seen(value)
                 elif kind is Kind.READY:
                     if self._hold is not None:
                         self._hold.recv()

@@ -15,7 +15,9 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
+from interceptor.dns.note import Note, Noted
 from interceptor.dns.responder import Responder
 from interceptor.host import serving, share
 
@@ -50,6 +52,7 @@ class Server:
         self.counts: Counter[str] = Counter()
         self.responder = responder
         self.meant = meant
+        self.note: Note | None = None
         self._mark = mark
         self._servers: list[asyncio.Server] = []
         self._open: dict[asyncio.Task[None], Connection] = {}
@@ -57,6 +60,10 @@ class Server:
     @property
     def has_room(self) -> bool:
         return bool(self._servers) and len(self._open) < _maximum()
+
+    def watch(self, note: Note | None) -> None:
+        """Tell each query to ``note`` from now on; None: to nobody."""
+        self.note = note
 
     async def listen(self, port: int) -> None:
         """Listen on 127.0.0.1 and, where the host has it, ::1. OSError if the port is taken."""
@@ -152,7 +159,11 @@ class Connection:
 
     async def _take(self, message: bytes) -> None:
         """Answer or relay one message, its length in front (cut short: the client's last)."""
+        note = self._server.note
+        noted = None if note is None else self._begin(note, message)
         answer = self._server.responder.respond(message[2:]) if _is_whole(message) else None
+        if note is not None and noted is not None:
+            note.end(noted, answer)
         if answer is not None:
             await _send(self._writer, len(answer).to_bytes(2, "big") + answer)
             self._rest()
@@ -219,6 +230,16 @@ class Connection:
             # as us and with our mark.
             raise ConnectionRefusedError(f"an alias of {meant}, but port {port} is not DNS")
         return (meant, port, 0, 0) if rest else (meant, port)
+
+    def _begin(self, note: Note, message: bytes) -> Noted:
+        source, source_port, *_ = self._writer.get_extra_info("peername")
+        host, port, *_ = self._writer.get_extra_info("sockname")
+        destination: tuple[str, int] = host, port
+        with suppress(OSError):
+            destination = self._target(self._writer.get_extra_info("socket"))[:2]
+        # By way of an alias the client's socket is connected to that, else to its server.
+        remote = destination if self._server.meant(host) is None else (host, port)
+        return note.begin_message((source, source_port, *destination), message[2:], remote)
 
     async def _relay_back(self, reader: asyncio.StreamReader) -> None:
         """Whole messages, so that an answer of ours never lands within one."""

@@ -29,12 +29,15 @@ from time import monotonic
 
 from interceptor.dns import frame, hold
 from interceptor.dns.entry import Touched
-from interceptor.dns.frame import Beat, Change, Kind, Settings
+from interceptor.dns.frame import Beat, Change, Kind, Lease, Settings
 from interceptor.dns.kernel import Kernel
 from interceptor.dns.nfqueue import Queue, observe_drops
+from interceptor.dns.note import Watchable
 from interceptor.dns.raw import RawSender
 from interceptor.dns.responder import TCP_LIMIT, Responder
+from interceptor.dns.sighting import describe
 from interceptor.dns.tcp import Server
+from interceptor.dns.watcher import Watcher
 from interceptor.dns.wire import OWN_UDP_SIZE
 from interceptor.host import parent
 from interceptor.mesh.answer import Answers
@@ -74,6 +77,10 @@ class Worker:
             settings.mark + 1,
             self.raw.send if self.raw else _send_nowhere,
         )
+        ways: list[Watchable] = [self.queue, self.tcp]
+        if self.kernel is not None:
+            ways.append(self.kernel.handover)
+        self.watcher = Watcher(ways, self.local)
 
     async def follow(self, kind: Kind, value: frame.Message) -> None:
         """`take`, and the kernel's maps after it."""
@@ -100,7 +107,7 @@ class Worker:
     def take(self, kind: Kind, value: frame.Message) -> None:
         """Follow one message of the daemon's."""
         if isinstance(value, Locale):
-            self.building = Answers(value)
+            self.building = Answers(value, describe)
         elif isinstance(value, Change):
             for host in value.removed:
                 self.answers.directory.drop(host)
@@ -196,6 +203,9 @@ class Control:
         try:
             while True:
                 kind, value = await frame.receive(reader)
+                if isinstance(value, Lease):
+                    worker.watcher.lease(value.until_s, writer)
+                    continue
                 await worker.follow(kind, value)
                 if kind is Kind.COMMIT and not self.ready.is_set():
                     # Not before: without a table every name would be somebody else's.
@@ -211,6 +221,7 @@ class Control:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            worker.watcher.close()
             await worker.tcp.close(ANSWER_S)
 
     async def _beat(self, worker: Worker, writer: asyncio.StreamWriter) -> None:

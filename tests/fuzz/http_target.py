@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from aiohttp import web
 
 from interceptor.debug import http
+from interceptor.debug.selection import Selection
 from tests.fuzz.target import Target
+
+
+async def nothing(_wanted: Selection) -> AsyncGenerator[bytes, None]:
+    """A trace that has nothing to tell."""
+    yield b'{"left_out": 0}\n'
+
 
 PAGES = http.Pages(
     ready=lambda: (True, "ready"),
@@ -17,6 +24,7 @@ PAGES = http.Pages(
     status=lambda: {"ready": True},
     name_table=lambda: {"table": {}},
     confirm=lambda: True,
+    trace=nothing,
 )
 _LOOP = asyncio.new_event_loop()
 _RUNNERS: list[web.AppRunner] = []

@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from interceptor.debug import control, http
 from interceptor.debug.http import Pages
+from interceptor.debug.selection import Selection
 from interceptor.errors import InterceptorError
+
+
+async def told(wanted: Selection) -> AsyncGenerator[bytes, None]:
+    """Two lines, and what was asked for."""
+    yield b'{"left_out": 0}\n'
+    yield f'{{"rate": {wanted.rate}}}\n'.encode()
 
 
 def pages(*, ready: bool = True) -> Pages:
@@ -21,6 +29,7 @@ def pages(*, ready: bool = True) -> Pages:
         status=lambda: {"backend": "iptables"},
         name_table=lambda: {"table": {}},
         confirm=lambda: True,
+        trace=told,
     )
 
 
@@ -92,3 +101,31 @@ def test_the_control_socket_is_roots_alone_and_goes_with_the_daemon(tmp_path: Pa
 def test_no_daemon_is_said_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(control.NotRunning, match="interceptor run"):
         control.request(tmp_path, "GET", "/status")
+
+
+def stream(tmp_path: Path, page: str) -> list[dict[str, object]]:
+    """What the command line reads of a page of the control socket."""
+
+    async def main() -> list[dict[str, object]]:
+        listeners = await http.serve(pages(), f"127.0.0.1:{free_port()}", tmp_path / "control.sock")
+        try:
+            return await asyncio.to_thread(lambda: list(control.stream(tmp_path, page)))
+        finally:
+            await listeners.close()
+
+    return asyncio.run(main())
+
+
+def test_a_trace_is_lines_until_it_ends(tmp_path: Path) -> None:
+    assert stream(tmp_path, "/trace?rate=7") == [{"left_out": 0}, {"rate": 7}]
+
+
+def test_a_trace_that_nobody_can_give_is_refused_with_what_is_legal(tmp_path: Path) -> None:
+    with pytest.raises(InterceptorError, match="legal: answer"):
+        stream(tmp_path, "/trace?verdict=yes")
+    with pytest.raises(InterceptorError, match="404"):
+        stream(tmp_path, "/trails")
+
+
+def test_a_trace_is_not_told_to_everybody(tmp_path: Path) -> None:
+    assert exchange(tmp_path, pages(), "/trace")[0] == 404
