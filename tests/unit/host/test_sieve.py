@@ -13,14 +13,14 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.packet import Packet, Raw
 
-from interceptor.host import packetsocket, sieve
+from interceptor.host import sieve, sniffer
 
 
 def kept(packet: bytes, quiet: tuple[int, ...] = ()) -> int:
     """How many bytes of a packet get through; 0: it does not."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with near, far:
-        packetsocket.attach(far, sieve.encode(sieve.build(quiet)))
+        sniffer.attach(far, sieve.encode(sieve.build(quiet)))
         far.setblocking(False)
         # What a filter refuses, a Unix socket takes as well, and loses.
         try:

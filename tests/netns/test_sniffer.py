@@ -11,7 +11,7 @@ import pytest
 
 from interceptor.errors import Unsupported
 from interceptor.host import sieve
-from interceptor.host.packetsocket import Packet, PacketSocket, Way
+from interceptor.host.sniffer import Packet, Sniffer, Way
 from tests.conftest import Namespace
 
 pytestmark = pytest.mark.root
@@ -29,13 +29,13 @@ def place(namespaces: Callable[[str], Namespace]) -> Namespace:
 
 
 @pytest.fixture
-def opened(place: Namespace) -> Iterator[PacketSocket]:
-    one = place.call(PacketSocket, sieve.encode(sieve.build()))
+def opened(place: Namespace) -> Iterator[Sniffer]:
+    one = place.call(Sniffer, sieve.encode(sieve.build()))
     yield one
     one.close()
 
 
-def waiting(one: PacketSocket, limit_s: float = 0.3) -> list[Packet]:
+def waiting(one: Sniffer, limit_s: float = 0.3) -> list[Packet]:
     """Everything that comes until nothing does."""
     found: list[Packet] = []
     while select.select([one], [], [], limit_s)[0]:
@@ -55,7 +55,7 @@ def exchange(data: bytes) -> int:
 
 
 def test_a_connection_over_lo_is_seen_once_with_its_first_words(
-    place: Namespace, opened: PacketSocket
+    place: Namespace, opened: Sniffer
 ) -> None:
     place.call(exchange, HTTP)
     packets = waiting(opened)
@@ -63,12 +63,12 @@ def test_a_connection_over_lo_is_seen_once_with_its_first_words(
     assert packets[2].data.endswith(HTTP)
 
 
-def test_bulk_data_is_not_given(place: Namespace, opened: PacketSocket) -> None:
+def test_bulk_data_is_not_given(place: Namespace, opened: Sniffer) -> None:
     place.call(exchange, bytes(500_000))
     assert len(waiting(opened)) == 2, "more than the two SYNs"
 
 
-def test_what_leaves_is_told_from_what_comes(place: Namespace, opened: PacketSocket) -> None:
+def test_what_leaves_is_told_from_what_comes(place: Namespace, opened: Sniffer) -> None:
     def knock() -> None:
         with socket.socket() as one:
             one.setblocking(False)
@@ -81,15 +81,13 @@ def test_what_leaves_is_told_from_what_comes(place: Namespace, opened: PacketSoc
     assert seen - {("near", Way.OUT)} <= {("far", Way.PAST)}
 
 
-def test_the_filter_can_be_exchanged_while_it_is_open(
-    place: Namespace, opened: PacketSocket
-) -> None:
+def test_the_filter_can_be_exchanged_while_it_is_open(place: Namespace, opened: Sniffer) -> None:
     opened.filter(sieve.encode([sieve.Op(sieve.RETURN, 0)]))
     place.call(exchange, HTTP)
     assert waiting(opened) == []
 
 
-def test_what_found_no_room_is_counted(place: Namespace, opened: PacketSocket) -> None:
+def test_what_found_no_room_is_counted(place: Namespace, opened: Sniffer) -> None:
     assert opened.lost() == 0
     raw = socket.socket(fileno=os.dup(opened.fileno()))
     with raw:
@@ -109,6 +107,6 @@ def test_without_the_right_to_see_packets_it_says_what_is_needed(
     def refused(*_: object) -> socket.socket:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr("interceptor.host.packetsocket.socket.socket", refused)
+    monkeypatch.setattr("interceptor.host.sniffer.socket.socket", refused)
     with pytest.raises(Unsupported, match="CAP_NET_RAW"):
-        PacketSocket(b"")
+        Sniffer(b"")
