@@ -54,9 +54,9 @@ class Ruling:
             rule=decision.rule,
             why=decision.why,
             to=event.end(str(attempt.destination), attempt.port),
+            name=question.name if isinstance(question, Question) else "",
+            qtype=type_name(question.qtype) if isinstance(question, Question) else "",
         )
-        if isinstance(question, Question):
-            asked = replace(asked, name=question.name, qtype=type_name(question.qtype))
         if decision.verdict is not Scope.DNS:
             return asked
         if isinstance(question, Odd):

@@ -28,6 +28,7 @@ from interceptor.errors import ConfigError, InterceptorError, Problem
 from interceptor.rehearsal import Owner, Rehearsal
 
 VERDICTS = (*selection.VERDICTS, "dns")
+EVERYTHING = Selection()
 LARGE_BYTES = 4 << 20  # from which on a progress bar is worth its lines
 STEP = 4096  # packets between two looks at the clock of the bar
 TOP = 12  # rows of each part of a summary for people
@@ -43,7 +44,7 @@ class View:
     every: bool
 
     def shows(self, each: Replayed) -> bool:
-        return selection.decide(self.wanted, replaying.tell(each))
+        return self.wanted == EVERYTHING or selection.decide(self.wanted, replaying.tell(each))
 
 
 def _addresses(

@@ -88,8 +88,10 @@ def replay(attempts: Sequence[Attempt], again: Sequence[int], judge: Judge) -> I
 
 def _called(attempt: Attempt, asked: Fate | None, judge: Judge) -> Fate:
     """A connection's fate, where it would have gone by the answer to the query before it."""
-    if asked is None or asked.verdict == "pass":
-        return replace(judge.connection(attempt), name=asked.name if asked else "")
+    if asked is None:
+        return judge.connection(attempt)
+    if asked.verdict == "pass":
+        return replace(judge.connection(attempt), name=asked.name)
     told = addresses(asked, attempt.destination.version)
     if not told:
         fate = judge.connection(attempt)

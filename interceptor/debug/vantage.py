@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from interceptor.capture.plan import Hook
 from interceptor.debug import viewpoint
@@ -21,6 +22,8 @@ _ALIASES4 = frozenset(
     (network.network_address.packed[0], network.network_address.packed[1] >> 6)
     for network in ALIAS4_NETWORKS
 )
+
+_viewpoint = lru_cache(256)(viewpoint.parse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Vantage:
 
         ``interface`` is its name in the capture, which may be one of `interceptor capture`'s.
         """
-        seen = viewpoint.parse(interface)
+        seen = _viewpoint(interface)
         link = self.interface or (interface if seen is None else seen.device) or UPLINK
         role = None if seen is None else seen.role
         is_sidecars = role in (Role.OUT, Role.IN)
