@@ -1,0 +1,273 @@
+"""A case looked into on this host: the daemon, the rules, the sidecar, the resolver.
+
+Whoever may not look learns why; everything is bounded in time, and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar, cast
+
+from interceptor import inquiry
+from interceptor.capture import ahead, installed
+from interceptor.capture.plan import Verdict
+from interceptor.config import Config
+from interceptor.debug import control
+from interceptor.debug.case import (
+    Case,
+    Entry,
+    Envoy,
+    Installed,
+    Obstacle,
+    Resolver,
+    Running,
+    Upstream,
+)
+from interceptor.debug.finding import Step
+from interceptor.errors import InterceptorError
+from interceptor.host import cgroup, dial, lock, nameservice, sockets
+from interceptor.mesh.model import Address, Host
+from interceptor.sidecar import launch
+from interceptor.sidecar.admin import LIVE, Admin
+from interceptor.sidecar.pid import is_listening
+
+T = TypeVar("T")
+
+ASK_S = 3.0
+LOG_BYTES = 4096
+DOT_PORT = 853
+ENDPOINTS = 64  # that are looked at one by one
+
+
+def observe(case: Case) -> Case:
+    """The same case with what this host shows."""
+    unknown: dict[Step, str] = {}
+    case = replace(case, running=_try(unknown, Step.TABLE, lambda: _observe_daemon(case)))
+    case = replace(case, resolver=_observe_resolver(case.config))
+    if case.flow is not None:
+        case = _observe_path(case, unknown)
+    return replace(case, unknown=unknown)
+
+
+def _observe_path(case: Case, unknown: dict[Step, str]) -> Case:
+    """What stands between a flow and its endpoints."""
+    flow, running = case.flow, case.running
+    assert flow is not None
+    if case.rule is not None:
+        case = replace(case, installed=_try(unknown, Step.RULE, lambda: observe_rule(case)))
+    backend = case.installed.backend if case.installed is not None else ""
+    backend = backend or (running.backend if running is not None else case.config.capture.backend)
+    limited = inquiry.confined(case.config, backend, _daemon_cgroup(case.config))
+    if limited != case.confined:
+        case = inquiry.decide(replace(case, confined=limited), flow)
+        case = replace(case, installed=_try(unknown, Step.RULE, lambda: observe_rule(case)))
+    verdict = case.decision.verdict if case.decision is not None else Verdict.PASS
+    if verdict is not Verdict.PASS:
+        case = replace(case, obstacles=_observe_obstacles(case, backend))
+    if verdict is Verdict.OUTBOUND:
+        case = replace(case, envoy=_observe_envoy(case, unknown))
+        case = _observe_bound(case)
+    return replace(case, unrouted=_observe_routes(case))
+
+
+def _try(unknown: dict[Step, str], step: Step, look: Callable[[], T]) -> T | None:
+    """What ``look`` finds; where nobody may look, None, and why."""
+    try:
+        return look()
+    except (InterceptorError, OSError, ValueError) as error:
+        reason = str(error)
+        if isinstance(error, PermissionError) or "Permission denied" in reason:
+            reason = "only root may look there"
+        unknown[step] = reason
+        return None
+
+
+# --- the daemon
+
+
+def _observe_daemon(case: Case) -> Running:
+    """By its control socket; where that is root's alone, by its public page."""
+    config = case.config
+    try:
+        tree = control.request(config.agent.run_dir, "GET", "/status", ASK_S)
+    except InterceptorError as error:
+        if "Permission denied" in str(error):
+            return _observe_ready(config)
+        raise
+    running = decode(cast("Mapping[str, object]", tree))
+    host = _known_host(case)
+    if host is None:
+        return running
+    page = control.request(config.agent.run_dir, "GET", "/debug/ndsz", ASK_S)
+    entries = cast("Mapping[str, Mapping[str, Mapping[str, list[str]]]]", page)["table"]
+    entry = entries.get(host.name)
+    told = tuple(entry.get("ips", ())) if entry is not None else ()
+    return replace(running, knows_host=entry is not None, told=told)
+
+
+def _known_host(case: Case) -> Host | None:
+    """The host that the daemon should know: of those with an address, the one called."""
+    host = case.called[0] if case.called is not None else None
+    return host if host is not None and host.addresses and not host.is_wildcard else None
+
+
+def _observe_ready(config: Config) -> Running:
+    """The page that anybody may read."""
+    host, _, port = config.agent.listen.rpartition(":")
+    address = host.removeprefix("[").removesuffix("]")
+    connection = http.client.HTTPConnection(address, int(port), timeout=ASK_S)
+    try:
+        connection.request("GET", "/healthz/ready")
+        answer = connection.getresponse()
+        why = answer.read().decode(errors="replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        raise control.NotRunning(config.agent.run_dir / control.SOCKET_NAME, str(error)) from error
+    finally:
+        connection.close()
+    return Running(answer.status == http.client.OK, why)
+
+
+def decode(tree: Mapping[str, object]) -> Running:
+    """The daemon's status tree, as far as a diagnosis looks at it."""
+    table = cast("Mapping[str, object]", tree.get("table", {}))
+    sidecar = cast("Mapping[str, object]", tree.get("sidecar", {}))
+    rejected = cast("list[Mapping[str, object]]", table.get("rejected", []))
+    return Running(
+        is_ready=bool(tree.get("ready")),
+        why=str(tree.get("why", "")),
+        backend=str(tree.get("backend", "")),
+        hosts=int(str(table.get("hosts", 0))),
+        held=bool(table.get("held")),
+        good_age_s=float(str(table.get("good_age_s") or 0)),
+        recalled=table.get("from") == "disk",
+        rejected=tuple(_problem(each) for each in rejected),
+        sidecar=str(sidecar.get("state", "")),
+        conflicts=tuple(str(each) for each in cast("list[str]", sidecar.get("conflicts", []))),
+        drift=bool(tree.get("drift")),
+    )
+
+
+def _problem(tree: Mapping[str, object]) -> str:
+    place = f"{tree.get('where')}:{tree.get('line')}" if tree.get("line") else str(tree["where"])
+    return f"{place}: {tree.get('key')}: {tree.get('value')}: {tree.get('legal')}"
+
+
+def _daemon_cgroup(config: Config) -> str:
+    holder = lock.holder(config.agent.run_dir / lock.NAME)
+    return cgroup.of(holder) if holder else ""
+
+
+# --- the rules
+
+
+def observe_rule(case: Case) -> Installed | None:
+    """What decides on the flow, as it is installed. Raises PermissionError without root."""
+    if case.rule is None or case.flow is None:
+        return None
+    if os.geteuid() != 0:
+        raise PermissionError("only root may see rules and maps")
+    found = installed.observe(case.plan, case.rule, case.flow, case.config.capture.bpf_dir)
+    lines = tuple(Entry(line.text, line.count) for line in found.lines)
+    return Installed(found.backend, lines, found.counter)
+
+
+def _observe_obstacles(case: Case, backend: str) -> tuple[Obstacle, ...]:
+    assert case.flow is not None
+    if os.geteuid() != 0:
+        return ()
+    parts = backend.split("+")
+    part = parts[0] if case.flow.protocol == "tcp" else parts[-1]
+    return tuple(
+        Obstacle(each.where, each.text, each.verdict, each.owner, each.matches)
+        for each in ahead.observe(case.flow, part)
+    )
+
+
+def _observe_bound(case: Case) -> Case:
+    """Whether a program that calls this destination now has bound its socket to a device."""
+    flow = case.flow
+    if case.asked.device or flow is None:
+        return case
+    for each in sockets.observe(str(flow.destination), flow.port):
+        if each.device and each.device != "lo":
+            who = f"{each.comm or 'a process'} (pid {each.pid or 'unknown'})"
+            return replace(case, asked=replace(case.asked, device=each.device, device_of=who))
+    return case
+
+
+# --- the sidecar
+
+
+def _observe_envoy(case: Case, unknown: dict[Step, str]) -> Envoy:
+    config = case.config
+    found = Envoy(is_listening(config.sidecar.outbound_port))
+    if config.sidecar.mode != "managed":
+        unknown[Step.CLUSTER] = f"sidecar.mode is {config.sidecar.mode}: its admin is not ours"
+        return found
+    files = launch.files(config.agent.run_dir)
+    if not found.listens:
+        return replace(found, log=_last_words(config))
+    is_open = config.sidecar.admin == "loopback"
+    admin = Admin(config.sidecar.admin_port if is_open else files.admin, ASK_S)
+    state = admin.state()
+    if state != LIVE:
+        reason = "only root may ask Envoy" if os.geteuid() != 0 else "Envoy's admin is silent"
+        unknown[Step.CLUSTER] = reason
+        return replace(found, state=state)
+    return _ask(case, admin, replace(found, answers=True, state=state))
+
+
+def _ask(case: Case, admin: Admin, found: Envoy) -> Envoy:
+    """Listener and endpoints of the very call."""
+    assert case.flow is not None
+    name = f"{case.flow.destination}_{case.flow.port}"
+    known = name if name in admin.listeners() else ""
+    cluster = inquiry.conclude(case).cluster
+    states = admin.endpoints(cluster) if cluster else []
+    upstreams = tuple(
+        Upstream(
+            each.address,
+            each.port,
+            each.weight,
+            each.is_healthy,
+            each.connections,
+            each.failed,
+            each.opened,
+        )
+        for each in states
+    )
+    return replace(found, listener=known, upstreams=upstreams)
+
+
+def _last_words(config: Config) -> str:
+    try:
+        with launch.files(config.agent.run_dir).log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - LOG_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+# --- names and routes
+
+
+def _observe_resolver(config: Config) -> Resolver:
+    found = nameservice.observe(config.dns.resolv_conf)
+    encrypted = tuple(each.text() for each in sockets.observe(port=DOT_PORT))
+    mode = found.resolved.over_tls if found.resolved.runs else ""
+    return Resolver(found.hosts, found.servers, mode, encrypted)
+
+
+def _observe_routes(case: Case) -> frozenset[Address]:
+    host = case.called[0] if case.called is not None else None
+    addresses = {
+        endpoint.address
+        for endpoint in (host.endpoints[:ENDPOINTS] if host is not None else ())
+        if not isinstance(endpoint.address, str)
+    }
+    return frozenset(address for address in addresses if not dial.has_route(address))
