@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from time import monotonic
 
 import interceptor
@@ -62,6 +63,8 @@ def _agent(daemon: Running) -> Figures:
         "build_info": {(interceptor.__version__,): 1.0},
         "supervisor_restarts": _one(daemon.lifeline.restarts),
         "loop_longest_pause_seconds": _one(daemon.lifeline.longest_s),
+        "trace_listeners": _one(daemon.hub.listening),
+        "trace_left_out": _one(daemon.hub.left_out),
         "config_last_reload_successful": _one(not reload.refused),
         "config_last_reload_success_timestamp_seconds": _one(_date(reload.taken_s)),
         "config_last_reload_refused_timestamp_seconds": _one(
@@ -70,8 +73,10 @@ def _agent(daemon: Running) -> Figures:
     }
 
 
+@lru_cache(maxsize=64)
 def _date(monotonic_s: float) -> float:
-    """Seconds since 1970 of a time by `monotonic`: for people and dashboards only."""
+    """Seconds since 1970 of a time by `monotonic`: for people and dashboards only. The same at
+    each scrape, for a change means that something happened."""
     return moment.now().wall_s - (monotonic() - monotonic_s)
 
 

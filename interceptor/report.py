@@ -16,6 +16,8 @@ from interceptor.errors import InterceptorError
 from interceptor.host.lifeline import Lifeline
 from interceptor.mesh import export
 from interceptor.running import Running, good_age_s, has_programs, ready
+from interceptor.sidecar import bootstrap
+from interceptor.sidecar.admin import Admin, Unreachable
 
 
 def status(daemon: Running) -> dict[str, object]:
@@ -145,6 +147,24 @@ def _sidecar(daemon: Running) -> dict[str, object]:
     }
 
 
+def sidecar_usage(daemon: Running) -> dict[str, object]:
+    """How much each cluster is used, by Envoy's own word; the managed one's, or that at
+    ``sidecar.admin_port``. Blocks."""
+    config = daemon.config.sidecar
+    if config.mode == "none":
+        return {"clusters": [], "problem": "sidecar.mode is none"}
+    admin = daemon.sidecar.admin if daemon.sidecar is not None else Admin(config.admin_port)
+    try:
+        used = admin.usage()
+    except Unreachable as error:
+        return {"clusters": [], "problem": str(error)}
+    own = (bootstrap.ADS, bootstrap.ADMIN)
+    return {
+        "clusters": [dataclasses.asdict(each) for each in used if each.cluster not in own],
+        "problem": "",
+    }
+
+
 def name_table(daemon: Running) -> Mapping[str, object]:
     """The mesh table as istiod's /debug/ndsz prints it."""
     return export.name_table(daemon.table)
@@ -157,6 +177,7 @@ def pages(daemon: Running, confirm: Callable[[], bool]) -> Pages:
         metrics=lambda: metrics.render(figure.snapshot(daemon)),
         status=lambda: status(daemon),
         name_table=lambda: name_table(daemon),
+        sidecar=lambda: sidecar_usage(daemon),
         confirm=confirm,
         trace=daemon.hub.listen,
     )

@@ -35,12 +35,25 @@ class _Connection(http.client.HTTPConnection):
 
 
 def request(run_dir: Path, method: str, page: str, timeout_s: float = 5) -> object:
-    """The JSON that the daemon answers. Raises NotRunning."""
+    """The JSON that the daemon answers. Raises NotRunning, and InterceptorError where the daemon
+    refuses."""
+    return json.loads(_ask(run_dir, method, page, timeout_s))
+
+
+def fetch(run_dir: Path, page: str, timeout_s: float = 5) -> str:
+    """The text of a page. Raises as `request`."""
+    return _ask(run_dir, "GET", page, timeout_s).decode()
+
+
+def _ask(run_dir: Path, method: str, page: str, timeout_s: float) -> bytes:
     path = run_dir / SOCKET_NAME
     connection = _Connection(path, timeout_s)
     try:
         connection.request(method, page)
-        return json.loads(connection.getresponse().read())
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            raise InterceptorError(_refusal(response))
+        return response.read()
     except (OSError, http.client.HTTPException) as error:
         raise NotRunning(path, str(error)) from error
     finally:

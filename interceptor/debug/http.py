@@ -33,12 +33,13 @@ LAST_WORDS_S = 2.0  # how long a response may take when the daemon ends
 @dataclass(frozen=True, slots=True)
 class Pages:
     """What the daemon lets be read and done. ``ready`` gives (ready, why not);
-    ``metrics`` may block, and is called in a thread. ``trace`` gives lines of JSON."""
+    ``metrics``, ``status`` and ``sidecar`` may block, and are called in a thread. ``trace`` gives lines of JSON."""
 
     ready: Callable[[], tuple[bool, str]]
     metrics: Callable[[], bytes]
     status: Callable[[], Json]
     name_table: Callable[[], Json]
+    sidecar: Callable[[], Json]
     confirm: Callable[[], bool]
     trace: Callable[[Selection], AsyncGenerator[bytes, None]]
 
@@ -55,6 +56,15 @@ def _respond(value: object, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json")
 
 
+async def _metrics(pages: Pages) -> web.Response:
+    # Prometheus text format; the library's own content type has a charset
+    # parameter that aiohttp wants to set itself.
+    return web.Response(
+        body=await asyncio.to_thread(pages.metrics),
+        headers={"Content-Type": "text/plain; version=0.0.4"},
+    )
+
+
 def build_public(pages: Pages) -> web.Application:
     """What anybody on this host may read, and the debug page for root."""
 
@@ -63,12 +73,7 @@ def build_public(pages: Pages) -> web.Application:
         return web.Response(text=f"{why}\n", status=200 if is_ready else 503)
 
     async def metrics(_request: web.Request) -> web.Response:
-        # Prometheus text format; the library's own content type has a charset
-        # parameter that aiohttp wants to set itself.
-        return web.Response(
-            body=await asyncio.to_thread(pages.metrics),
-            headers={"Content-Type": "text/plain; version=0.0.4"},
-        )
+        return await _metrics(pages)
 
     async def name_table(request: web.Request) -> web.Response:
         if not _is_root(request):
@@ -89,6 +94,12 @@ def build_control(pages: Pages) -> web.Application:
     async def status(_request: web.Request) -> web.Response:
         return _respond(await asyncio.to_thread(pages.status))
 
+    async def metrics(_request: web.Request) -> web.Response:
+        return await _metrics(pages)
+
+    async def sidecar(_request: web.Request) -> web.Response:
+        return _respond(await asyncio.to_thread(pages.sidecar))
+
     async def name_table(_request: web.Request) -> web.Response:
         return _respond(pages.name_table())
 
@@ -105,6 +116,8 @@ def build_control(pages: Pages) -> web.Application:
     app = web.Application()
     app.router.add_get(selection.PAGE, trace)
     app.router.add_get("/status", status)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/sidecar", sidecar)
     app.router.add_get("/debug/ndsz", name_table)
     app.router.add_post("/confirm", confirm)
     return app

@@ -37,7 +37,7 @@ class Listener:
     """One stream's events, bounded in number and in rate. ``clock`` gives seconds."""
 
     def __init__(self, wanted: Selection, clock: Callable[[], float]) -> None:
-        self.left_out = 0
+        self.left_out = self.missed = 0  # since the last line that said so; in all
         self.arrived = asyncio.Event()
         self._wanted = wanted
         self._clock = clock
@@ -55,6 +55,7 @@ class Listener:
             self._second, self._taken = second, 0
         if self._taken >= self._wanted.rate or len(self._waiting) >= WAITING:
             self.left_out += 1
+            self.missed += 1
             return
         self._taken += 1
         self._waiting.append(event)
@@ -91,9 +92,20 @@ class Hub:
         self._sources = tuple(sources)
         self._clock = clock
         self._listeners: set[Listener] = set()
+        self._missed = 0  # by listeners that have left
         self._lock = asyncio.Lock()  # sources are not opened and closed at once
         self._notes: tuple[str, ...] = ()
         self._ends = asyncio.Event()
+
+    @property
+    def listening(self) -> int:
+        """How many listen now."""
+        return len(self._listeners)
+
+    @property
+    def left_out(self) -> int:
+        """Events that somebody wanted and nobody could tell, or not as fast; only ever grows."""
+        return self._lost() + self._missed + sum(each.missed for each in tuple(self._listeners))
 
     def tell(self, event: Event) -> None:
         """The sources' `Sink`."""
@@ -151,6 +163,7 @@ class Hub:
 
     async def _leave(self, listener: Listener) -> None:
         self._listeners.discard(listener)
+        self._missed += listener.missed
         async with self._lock:
             if not self._listeners:
                 await self._close_sources()

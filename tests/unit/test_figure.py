@@ -43,6 +43,7 @@ def test_times_that_are_shown_are_dates() -> None:
     told = Told(has_table=True, loaded_s=monotonic() - 100)
     loaded_s = found(told)["interceptor_table_loaded_timestamp_seconds"][()]
     assert abs(time.time() - 100 - loaded_s) < 5
+    assert found(told)["interceptor_table_loaded_timestamp_seconds"][()] == loaded_s, "not anew"
 
 
 def test_a_refused_configuration_has_its_date_and_makes_the_last_one_unsuccessful() -> None:

@@ -11,6 +11,7 @@ from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
 from interceptor.capture.journal import Journal
 from interceptor.config import Config
+from interceptor.debug.trace import Hub
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
 from interceptor.host.lifeline import Lifeline
@@ -31,6 +32,7 @@ class Told:
     guard: Guard = field(default_factory=lambda: Guard(joined.build(CHOICE, Journal())))
     plane: Plane | None = None
     sidecar: Managed | None = None
+    hub: Hub = field(default_factory=lambda: Hub([]))
     table: MeshTable = EMPTY
     has_table: bool = False
     is_started: bool = False

@@ -106,7 +106,7 @@ def test_a_pipe_gets_whole_names_and_is_told_what_is_missing() -> None:
 
 def test_a_service_that_fails_stands_out() -> None:
     found = board.render(showcase.view(), Screen(), 80, 24)
-    assert [line for line in found if ":9080" in line.text][0].tone is Tone.ALERT
+    assert next(line for line in found if ":9080" in line.text).tone is Tone.ALERT
 
 
 def test_without_a_sidecar_of_ours_the_called_destinations_are_shown() -> None:

@@ -28,6 +28,7 @@ def pages(*, ready: bool = True) -> Pages:
         metrics=lambda: b"a 1\n",
         status=lambda: {"backend": "iptables"},
         name_table=lambda: {"table": {}},
+        sidecar=lambda: {"clusters": []},
         confirm=lambda: True,
         trace=told,
     )
@@ -96,6 +97,34 @@ def test_the_control_socket_is_roots_alone_and_goes_with_the_daemon(tmp_path: Pa
 
     assert asyncio.run(main()) == ({"backend": "iptables"}, {"confirmed": True}, 0o600)
     assert not path.exists()
+
+
+def test_the_control_socket_has_the_figures_and_the_sidecar_s_clusters(tmp_path: Path) -> None:
+    async def main() -> tuple[str, object]:
+        listeners = await http.serve(pages(), f"127.0.0.1:{free_port()}", tmp_path / "control.sock")
+        try:
+            figures = await asyncio.to_thread(control.fetch, tmp_path, "/metrics")
+            return figures, await asyncio.to_thread(control.request, tmp_path, "GET", "/sidecar")
+        finally:
+            await listeners.close()
+
+    assert asyncio.run(main()) == ("a 1\n", {"clusters": []})
+
+
+def test_a_page_that_an_older_daemon_does_not_have_is_said_to_be_missing(tmp_path: Path) -> None:
+    async def main() -> None:
+        listeners = await http.serve(pages(), f"127.0.0.1:{free_port()}", tmp_path / "control.sock")
+        try:
+            await asyncio.to_thread(control.fetch, tmp_path, "/figures")
+        finally:
+            await listeners.close()
+
+    with pytest.raises(InterceptorError, match="404"):
+        asyncio.run(main())
+
+
+def test_a_sidecar_s_clusters_are_not_everybodys(tmp_path: Path) -> None:
+    assert exchange(tmp_path, pages(), "/sidecar")[0] == 404
 
 
 def test_no_daemon_is_said_with_what_to_do(tmp_path: Path) -> None:

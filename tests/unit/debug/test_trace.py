@@ -193,3 +193,19 @@ def test_a_listener_that_does_not_read_keeps_a_bounded_number() -> None:
         assert told == trace.WAITING
 
     asyncio.run(main())
+
+
+def test_the_hub_counts_who_listens_and_what_was_ever_left_out() -> None:
+    async def work(hub: Hub, source: Source) -> None:
+        source.left_out = 2
+        assert (hub.listening, hub.left_out) == (0, 2)
+        async with aclosing(hub.listen(Selection(rate=3))) as stream:
+            await lines(stream)
+            assert hub.listening == 1
+            for number in range(8):
+                source.tell(str(number))
+            told = len(await lines(stream))
+            assert hub.left_out == 2 + 8 - told
+        assert (hub.listening, hub.left_out) == (0, 2 + 8 - told)
+
+    run(work)
