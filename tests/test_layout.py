@@ -54,6 +54,9 @@ ALLOWED = {
     "recording": BASE | SIBLINGS | {"host", "assembly", "hearing", "tap"},
     "report": BASE | SIBLINGS | {"host", "figure", "running"},
     "assembly": BASE | SIBLINGS | {"host"},
+    "checkup": BASE | SIBLINGS | {"host", "assembly"},
+    "selftest": BASE | SIBLINGS | {"host", "lab"},
+    "bundle": BASE | SIBLINGS | {"host", "assembly", "checkup"},
     "situation": BASE | SIBLINGS | {"host", "assembly"},
     "loss": BASE | SIBLINGS | {"host", "assembly"},
     "witness": BASE | SIBLINGS | {"host", "running"},
@@ -87,6 +90,9 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "host/scratch.py": "tests/netns/bpf/test_trial.py",
     "lab/bench/dns.py": "tests/netns/test_e2e_bench.py runs every part",
     "lab/bench/part.py": "values only",
+    "debug/dashboard/plane.py": "tests/unit/debug/dashboard/test_query.py, test_form.py",
+    "debug/dashboard/proxy.py": "tests/unit/debug/dashboard/test_query.py, test_form.py",
+    "debug/dashboard/state.py": "tests/unit/debug/dashboard/test_query.py, test_form.py",
     "lab/demo.py": "tests/netns/test_e2e_demo.py runs it whole",
     "lab/world.py": "tests/netns/test_lab.py",
     "lab/removal.py": "tests/netns/test_lab.py",
@@ -98,6 +104,14 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "dns/raw.py": "tests/netns/bpf/worker, tests/netns/dns/test_dns_bridge.py",
     "dns/view.py": "tests/netns/bpf/test_publisher.py",
     "situation.py": "tests/netns/test_daemon.py",
+    "checkup.py": "tests/netns/test_doctor.py",
+    "selftest.py": "tests/netns/test_doctor.py",
+    "lab/selftest/call.py": "tests/netns/test_doctor.py",
+    "lab/selftest/channel.py": "tests/netns/test_doctor.py",
+    "lab/selftest/client.py": "tests/netns/test_doctor.py",
+    "lab/selftest/question.py": "tests/netns/test_doctor.py",
+    "lab/selftest/server.py": "tests/netns/test_doctor.py",
+    "lab/selftest/session.py": "tests/netns/test_doctor.py",
     "lab/agent.py": "every tests/netns/test_e2e_*.py",
 }
 
@@ -219,6 +233,7 @@ def test_no_file_is_named_after_nothing() -> None:
 
 
 WALL_CLOCK = {
+    "checkup.py": "the year, which is only shown",
     "source/moment.py": "the date of the last good table, which is only shown",
     "debug/event.py": "when something was decided, which is only shown",
 }
