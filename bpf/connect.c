@@ -231,7 +231,7 @@ static INLINE void steer(struct bpf_sock_addr *ctx)
 		fate.result = redirect(ctx, &call, fate);
 	}
 	count_tcp(fate.result);
-	tell_tcp(EVENT_CONNECT, fate.result, call.owner.uid, &call.key.address, call.port);
+	tell_call(ctx, fate.result, &call.key.address, call.port);
 }
 
 #ifdef PROGRAM_CONNECT4

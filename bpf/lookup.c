@@ -16,6 +16,7 @@ struct arrival {
 	struct words local;
 	struct words remote;
 	__u32 port; /* the local one, host byte order */
+	__u32 remote_port; /* likewise */
 	int six;
 };
 
@@ -23,6 +24,7 @@ static INLINE void read_arrival(struct bpf_sk_lookup *ctx, struct arrival *arriv
 {
 	arrival->six = READ(ctx, family) == FAMILY_INET6;
 	arrival->port = READ(ctx, local_port);
+	arrival->remote_port = NET32(READ(ctx, remote_port)) >> 16;
 	if (!arrival->six) {
 		arrival->local = (struct words){ { 0, 0, MAPPED, READ(ctx, local_ip4) } };
 		arrival->remote = (struct words){ { 0, 0, MAPPED, READ(ctx, remote_ip4) } };
@@ -93,14 +95,43 @@ static INLINE int hand_over(struct bpf_sk_lookup *ctx, __u32 way, int six)
 	return !refused;
 }
 
+static INLINE void tell(const struct arrival *arrival, __u32 kind, __u32 result,
+			const struct words *address)
+{
+	__u64 ports = arrival->remote_port << 16 | arrival->port;
+
+	tell_arrival(kind, result, &arrival->remote, address, ports);
+}
+
+/* The destination that the alias stands for. 0: nobody made this one. */
+static INLINE int translate(const struct arrival *arrival, struct words *to)
+{
+	struct words *destination6;
+	__be32 *destination4;
+
+	if (arrival->six) {
+		destination6 = alias6_find(arrival->local.w[2], arrival->local.w[3]);
+		if (destination6)
+			*to = *destination6;
+		return destination6 != 0;
+	}
+	destination4 = alias4_find(arrival->local.w[3]);
+	if (destination4)
+		to->w[3] = *destination4;
+	return destination4 != 0;
+}
+
 static INLINE int to_alias(struct bpf_sk_lookup *ctx, const struct arrival *arrival, __u32 way)
 {
-	int made = arrival->six ? alias6_find(arrival->local.w[2], arrival->local.w[3]) != 0 :
-				  alias4_find(arrival->local.w[3]) != 0;
+	struct words to = { { 0, 0, MAPPED, 0 } };
 
-	if (made && is_from_here(ctx, arrival) && hand_over(ctx, way, arrival->six))
+	if (translate(arrival, &to) && is_from_here(ctx, arrival) &&
+	    hand_over(ctx, way, arrival->six)) {
+		tell(arrival, EVENT_ALIAS, way - WAY_OUTBOUND + TCP_OUTBOUND, &to);
 		return SK_PASS;
+	}
 	count_tcp(TCP_REFUSED);
+	tell(arrival, EVENT_ALIAS, TCP_REFUSED, &to);
 	return SK_DROP;
 }
 
@@ -123,7 +154,6 @@ static INLINE __u32 decide(struct bpf_sk_lookup *ctx, const struct policy *polic
 
 static INLINE int arriving(struct bpf_sk_lookup *ctx, const struct arrival *arrival)
 {
-	struct in6 address;
 	struct policy *policy;
 	__u16 generation;
 	__u32 result;
@@ -143,8 +173,7 @@ static INLINE int arriving(struct bpf_sk_lookup *ctx, const struct arrival *arri
 		}
 	}
 	count_tcp(result);
-	__builtin_memcpy(&address, &arrival->local, sizeof(address));
-	tell_tcp(EVENT_LOOKUP, result, ~0u, &address, arrival->port);
+	tell(arrival, EVENT_LOOKUP, result, &arrival->local);
 	return verdict;
 }
 

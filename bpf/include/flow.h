@@ -17,30 +17,40 @@ static INLINE void count_tcp(__u32 result)
 		*counter += 1; /* per CPU */
 }
 
-/* The process is told where it is the one that runs; a packet that arrives is nobody's (uid ~0). */
-static INLINE void tell_tcp(__u32 kind, __u32 result, __u32 uid, const struct in6 *address,
-			    __u16 port)
+/* A call, and who makes it: the process that runs. */
+static INLINE void tell_call(void *ctx, __u32 result, const struct in6 *address, __u16 port)
 {
-	struct event *event;
-	__u64 now_ns, until_ns = state(STATE_TRACE_NS);
+	struct event *event = event_begin();
 
-	if (!until_ns)
-		return;
-	now_ns = time_ns();
-	if (now_ns > until_ns)
-		return;
-	event = ring_reserve(MAP(MAP_EVENTS), sizeof(*event), 0);
 	if (!event)
 		return;
-	__builtin_memset(event, 0, sizeof(*event));
-	event->time_ns = now_ns;
+	event->kind = EVENT_CONNECT;
+	event->result = result;
+	event->address = *address;
+	event->port = port;
+	event->uid = current_uid_gid();
+	event->pid = current_pid_tgid() >> 32;
+	event->cookie = socket_cookie(ctx);
+	event->cgroup = current_cgroup();
+	current_comm(event->comm, sizeof(event->comm));
+	ring_submit(event, 0);
+}
+
+/* What arrives is nobody's; ``source`` and ``address`` as keys have them. */
+static INLINE void tell_arrival(__u32 kind, __u32 result, const struct words *source,
+				const struct words *address, __u64 ports)
+{
+	struct event *event = event_begin();
+
+	if (!event)
+		return;
 	event->kind = kind;
 	event->result = result;
-	event->uid = uid;
-	event->port = port;
-	event->address = *address;
-	if (kind == EVENT_CONNECT)
-		event->pid = current_pid_tgid() >> 32;
+	event->uid = ~0u;
+	__builtin_memcpy(&event->source, source, sizeof(event->source));
+	__builtin_memcpy(&event->address, address, sizeof(event->address));
+	event->source_port = ports >> 16;
+	event->port = ports;
 	ring_submit(event, 0);
 }
 

@@ -71,12 +71,9 @@ static INLINE int is_dns(struct __sk_buff *skb, struct shape shape)
 	return number == PROTOCOL_UDP && port_be == NET16(DNS_PORT);
 }
 
-/* The server's address, as keys have it. */
-static INLINE void note_server(struct scratch *s, struct shape shape)
+/* An address of the packet, as keys have it. */
+static INLINE void note_address(half *to, const half *from, struct shape shape)
 {
-	half *to = (half *)&s->server.address;
-	const half *from = (half *)(ip_begin(s, shape) + (shape.six ? 24 : 16));
-
 	if (shape.six) {
 		to[0] = from[0];
 		to[1] = from[1];
@@ -88,6 +85,16 @@ static INLINE void note_server(struct scratch *s, struct shape shape)
 		to[2] = NET32(0xffff);
 		to[3] = from[0];
 	}
+}
+
+/* Both ends: an answer's headers are written over them. */
+static INLINE void note_ends(struct scratch *s, struct shape shape)
+{
+	const __u8 *ip = ip_begin(s, shape);
+
+	note_address((half *)&s->server.address, (half *)(ip + (shape.six ? 24 : 16)), shape);
+	note_address((half *)&s->source, (half *)(ip + (shape.six ? 8 : 12)), shape);
+	s->source_port = TAKE16(s->packet, UDP_AT);
 }
 
 /* Multicast, and broadcast: what is asked of everybody is not for one to answer. */
@@ -143,7 +150,7 @@ static INLINE int packet_open(struct __sk_buff *skb, struct scratch *s, struct s
 		return 0;
 	if (packet_load(skb, 0, packet_begin(s, shape), size))
 		return 0;
-	note_server(s, shape);
+	note_ends(s, shape);
 	return headers_are_plain(skb, s, shape);
 }
 

@@ -15,6 +15,30 @@ static INLINE __u64 state(__u32 index)
 	return value ? *(volatile __u64 *)value : 0;
 }
 
+/* An event's place in the ring, all zeros but for its time; 0 where nobody listens. */
+static INLINE struct event *event_begin(void)
+{
+	__u64 now_ns, until_ns = state(STATE_TRACE_NS), *untold;
+	__u32 index = STATE_UNTOLD;
+	struct event *event;
+
+	if (!until_ns)
+		return 0;
+	now_ns = time_ns();
+	if (now_ns >= until_ns)
+		return 0;
+	event = ring_reserve(MAP(MAP_EVENTS), sizeof(*event), 0);
+	if (!event) {
+		untold = map_lookup(MAP(MAP_STATE), &index);
+		if (untold)
+			__sync_fetch_and_add(untold, 1);
+		return 0;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time_ns = now_ns;
+	return event;
+}
+
 /* The rules in force and their generation, which keys of NUMBERS and NETWORKS bear. */
 static INLINE struct policy *policy_in_force(__u16 *generation)
 {

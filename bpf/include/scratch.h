@@ -70,6 +70,8 @@ struct scratch {
 	__u32 authorities;
 	__u32 result;
 	struct network_key server;
+	struct in6 source; /* who asks, as keys have it */
+	__u32 source_port;
 	struct name_value value;
 	__u8 reply[REPLY_SIZE + 8]; /* what stands behind the question */
 	__u8 packet[DNS_AT + PACKET_SIZE + 8];

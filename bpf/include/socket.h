@@ -16,8 +16,11 @@
 
 static __u64 (*current_pid_tgid)(void) = (void *)14;
 static __u64 (*current_uid_gid)(void) = (void *)15;
+static long (*current_comm)(void *to, __u32 size) = (void *)16;
+static __u64 (*socket_cookie)(void *ctx) = (void *)46;
 static long (*set_option)(void *ctx, int level, int name, void *value, int size) = (void *)49;
 static long (*listener_update)(void *ctx, void *map, void *key, __u64 flags) = (void *)53;
+static __u64 (*current_cgroup)(void) = (void *)80;
 static long (*socket_release)(void *socket) = (void *)86;
 static void *(*storage_get)(void *map, void *socket, void *value, __u64 flags) = (void *)107;
 static __u64 (*netns_cookie)(void *ctx) = (void *)122;

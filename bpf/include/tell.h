@@ -9,6 +9,8 @@
 
 #define NOBODY (~0u)
 
+static __u64 (*skb_cgroup)(void *skb) = (void *)79;
+
 static INLINE void count_dns(const struct scratch *s, __u32 result)
 {
 	__u32 row = result * DNS_TYPES + s->type;
@@ -18,32 +20,48 @@ static INLINE void count_dns(const struct scratch *s, __u32 result)
 		*counter += 1; /* per CPU */
 }
 
-/* A decision for whoever listens. Odd messages have neither name nor server. */
+/* Who asks: the socket's user, cgroup, and maker where the owner program has seen that. */
+static INLINE void tell_asker(struct __sk_buff *skb, struct event *event)
+{
+	struct bpf_sock *socket = skb->sk;
+	struct maker *maker;
+
+	if (!socket)
+		return;
+	event->uid = socket_uid(skb);
+	event->cgroup = skb_cgroup(skb);
+	socket = full_socket(socket);
+	if (!socket)
+		return;
+	maker = owner_get(MAP(MAP_MAKERS), socket, 0, 0);
+	if (!maker)
+		return;
+	event->pid = maker->pid;
+	WORD(event->comm, 0) = WORD(maker->comm, 0);
+	WORD(event->comm, 1) = WORD(maker->comm, 1);
+}
+
+/* A decision for whoever listens. Odd messages have neither name nor ends. */
 static INLINE void tell_dns(struct __sk_buff *skb, struct scratch *s, __u32 result, __u32 place)
 {
-	__u64 now_ns, until_ns = state(STATE_TRACE_NS), size = s->length;
-	struct event *event;
+	struct event *event = event_begin();
+	__u64 size = s->length;
 	const __u8 *mask;
 
-	if (!until_ns)
-		return;
-	now_ns = time_ns();
-	if (now_ns >= until_ns)
-		return;
-	event = ring_reserve(MAP(MAP_EVENTS), sizeof(*event), 0);
 	if (!event)
 		return;
-	event->time_ns = now_ns;
 	event->kind = EVENT_DNS;
 	event->result = result;
-	event->uid = place != PLACE_BRIDGE && skb->sk ? socket_uid(skb) : NOBODY;
+	event->uid = NOBODY;
 	event->ifindex = skb->ifindex;
-	event->pid = 0;
-	event->qtype = size ? s->qtype : 0;
-	event->port = 0;
-	__builtin_memset(&event->address, 0, sizeof(event->address));
-	if (size)
+	if (place != PLACE_BRIDGE)
+		tell_asker(skb, event);
+	if (size) {
+		event->qtype = s->qtype;
 		event->address = s->server.address;
+		event->source = s->source;
+		event->source_port = s->source_port;
+	}
 	size = size > 12 ? size - 12 : 0;
 	size = size < NAME_SIZE ? size : NAME_SIZE;
 	mask = PLACE(s, OFFSET(mask) + MASK_ZEROS - MASKED(size, 0xff));

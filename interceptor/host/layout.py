@@ -34,6 +34,7 @@ class Map(enum.IntEnum):
     HANDOVER = 15
     EVENTS = 16
     OWNERS = 17
+    MAKERS = 18
 
 
 class MapType(enum.IntEnum):
@@ -75,6 +76,7 @@ class State(enum.IntEnum):
     TRACE_NS = 4
     HAS_VIEW = 5
     WRITES = 6
+    UNTOLD = 7
 
 
 STATE_SIZE = 8
@@ -224,8 +226,11 @@ LOCALE_SIZE = LOCALE_HEAD.size + SUFFIXES * SUFFIX.size
 
 PACKET_SIZE = 1024
 HANDOVER = Struct(f"=IIII{PACKET_SIZE}s")  # length, interface index, place, 0, packet
-EVENT = Struct(f"=QIIIIIHH16s{NAME_SIZE}s")
-"""time, kind, result, uid, interface index, pid, query type, port, address, name."""
+COMM_SIZE = 16
+MAKER = Struct(f"=II{COMM_SIZE}s")  # pid, 0, name
+EVENT = Struct(f"=QIIIIIHH16s{NAME_SIZE}sQQ16sH6x{COMM_SIZE}s")
+"""time, kind, result, uid, interface index, pid, query type, port, address, name; cookie, cgroup,
+source, its port, name of pid."""
 
 
 class EventKind(enum.IntEnum):
@@ -234,6 +239,7 @@ class EventKind(enum.IntEnum):
     DNS = 1
     CONNECT = 2
     LOOKUP = 3
+    ALIAS = 4
 
 
 class Place(enum.IntEnum):
@@ -279,6 +285,7 @@ SPECS: dict[Map, MapSpec] = {
     Map.HANDOVER: MapSpec("handover", MapType.RINGBUF, 0, 0, 1 << 18),
     Map.EVENTS: MapSpec("events", MapType.RINGBUF, 0, 0, 1 << 18),
     Map.OWNERS: MapSpec("owners", MapType.SK_STORAGE, 4, 4, 0, NO_PREALLOC),
+    Map.MAKERS: MapSpec("makers", MapType.SK_STORAGE, 4, MAKER.size, 0, NO_PREALLOC),
 }
 UNVERSIONED = (Map.ALIAS4, Map.ALIAS6)
 """Pinned beside the folders of the layouts: open connections hang on them."""

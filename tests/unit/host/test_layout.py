@@ -79,12 +79,13 @@ STRUCTS: dict[str, tuple[Struct, list[str]]] = {
         ["hash", "count4", "count6", "flags", "pad", "v4", "v6"],
     ),
     "suffix": (layout.SUFFIX, ["bytes", "length", "pad"]),
+    "maker": (layout.MAKER, ["pid", "pad", "comm"]),
     "handover": (layout.HANDOVER, ["length", "ifindex", "place", "pad", "packet"]),
     "event": (
         layout.EVENT,
         [
             *("time_ns", "kind", "result", "uid", "ifindex", "pid", "qtype", "port"),
-            *("address", "name"),
+            *("address", "name", "cookie", "cgroup", "source", "source_port", "comm"),
         ],
     ),
 }

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from dnslib import DNSRecord
 
-from interceptor.host.layout import DNS_RESULTS, EVENT, NAME_SIZE, Map, PolicyFlag, State
+from interceptor.host import bpfevent
+from interceptor.host.layout import EVENT, NAME_SIZE, EventKind, Map, PolicyFlag, State
 from interceptor.host.ringbuf import RingBuffer
 from interceptor.mesh.answer import Answers
 from interceptor.mesh.model import Host, Kind, Locale
 
 pytestmark = pytest.mark.root
-
-EVENT_DNS = 1
 
 
 @pytest.fixture
@@ -46,15 +45,18 @@ def test_an_event_says_who_asked_whom_for_what_and_its_fate(dns: Any, events: Ri
     ask(dns, "A.test")
     ask(dns, "b.test", "HTTPS", 6)
     dns.run(b"\0" * 12 + b"\x08\0" + bytes(60))
-    answer, passed = (EVENT.unpack(record) for record in events.read())
-    told, kind, result, uid, _, pid, qtype, port, server, name = answer
-    assert before < told < time.monotonic_ns()
-    assert (kind, DNS_RESULTS[result], uid, pid, qtype, port) == (EVENT_DNS, "answer", 0, 0, 1, 0)
-    assert server == b"\0" * 10 + b"\xff\xff" + ip_address("192.0.2.53").packed
-    assert name == b"\1A\4test\0\0\1\0\1".ljust(NAME_SIZE, b"\0"), "the message from its name on"
-    assert (DNS_RESULTS[passed[2]], passed[6]) == ("pass", 65)
-    assert passed[8] == ip_address("2001:db8::53").packed
-    assert passed[9].startswith(b"\1b\4test\0")
+    records = list(events.read())
+    answer, passed = map(bpfevent.decode, records)
+    assert before < answer.time_ns < time.monotonic_ns()
+    assert (answer.kind, answer.result) == (EventKind.DNS, "answer")
+    assert (answer.name, answer.qtype) == ("a.test", 1)
+    assert (answer.uid, answer.pid, answer.comm) == (0, 0, "")
+    assert (str(answer.address), answer.port) == ("192.0.2.53", 0)
+    assert (str(answer.source), answer.source_port) == ("192.0.2.1", 40000)
+    name = EVENT.unpack(records[0])[9]
+    assert name == b"\1A\4test\0\0\1\0\1".ljust(NAME_SIZE, b"\0"), "from its name on"
+    assert (passed.result, passed.name, passed.qtype) == ("pass", "b.test", 65)
+    assert (str(passed.address), str(passed.source)) == ("2001:db8::53", "2001:db8::1")
 
 
 def test_an_event_of_an_exempt_query_has_nothing_of_another_query(
@@ -67,7 +69,7 @@ def test_an_event_of_an_exempt_query_has_nothing_of_another_query(
     dns.run(
         b"\0" * 12 + b"\x08\0" + b"\x45" + bytes(8) + b"\x11" + bytes(12) + b"\0\x35" + bytes(40)
     )
-    _, exempt, odd = (EVENT.unpack(record) for record in events.read())
-    assert (DNS_RESULTS[exempt[2]], exempt[6]) == ("exempt", 0)
-    assert exempt[9].startswith(b"\1b\4test\0")
-    assert (DNS_RESULTS[odd[2]], odd[6], odd[8], odd[9]) == ("odd", 0, bytes(16), bytes(NAME_SIZE))
+    _, exempt, odd = map(bpfevent.decode, events.read())
+    assert (exempt.result, exempt.qtype, exempt.name) == ("exempt", 0, "b.test")
+    assert (odd.result, odd.qtype, odd.address, odd.name) == ("odd", 0, None, "")
+    assert (odd.source, odd.source_port) == (None, 0)

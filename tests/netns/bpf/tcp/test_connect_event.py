@@ -7,16 +7,17 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from interceptor.host.layout import EVENT, TCP_RESULTS, Map, PolicyFlag, State, address_key
+from interceptor.host import bpfevent, bpfmap
+from interceptor.host.bpfevent import Record
+from interceptor.host.layout import EventKind, Map, PolicyFlag, State
 from interceptor.host.ringbuf import RingBuffer
 
 pytestmark = pytest.mark.root
-
-CONNECT, LOOKUP = 2, 3
 
 
 @pytest.fixture
@@ -30,6 +31,10 @@ def listen(on: Any) -> None:
     on.state(State.TRACE_NS, time.monotonic_ns() + 10**10)
 
 
+def told(events: RingBuffer) -> list[Record]:
+    return [bpfevent.decode(record) for record in events.read()]
+
+
 @pytest.mark.parametrize(
     ("destination", "result"),
     [("10.96.0.7", "outbound"), ("2001:2::7", "outbound"), ("10.50.0.1", "pass")],
@@ -38,29 +43,60 @@ def test_a_call_is_told_with_its_caller(on, client, events, destination, result)
     listen(on)
     before = time.monotonic_ns()
 
-    def connect() -> None:
+    def connect() -> str:
         with suppress(ConnectionRefusedError):
             client(destination, 8080)
+        return Path("/proc/self/comm").read_text().strip()
 
     child = on.start(connect, uid=1000)
-    child.result()
-    (record,) = events.read()
-    time_ns, kind, what, uid, ifindex, pid, qtype, port, address, name = EVENT.unpack(record)
-    assert before < time_ns < time.monotonic_ns()
-    assert (kind, TCP_RESULTS[what]) == (CONNECT, result)
-    assert (uid, pid, port) == (1000, child.pid, 8080)
-    assert address == address_key(ip_address(destination))
-    assert (ifindex, qtype, name.strip(b"\0")) == (0, 0, b"")
+    comm = child.result()
+    call, *others = told(events)
+    assert before < call.time_ns < time.monotonic_ns()
+    assert (call.kind, call.result) == (EventKind.CONNECT, result)
+    assert (call.uid, call.pid, call.comm, call.port) == (1000, child.pid, comm, 8080)
+    assert (call.address, call.source) == (ip_address(destination), None)
+    assert call.cookie
+    assert call.cgroup == on.cgroup.stat().st_ino
+    assert len(others) == (result == "outbound"), "what is captured reaches the sidecar, too"
+
+
+@pytest.mark.parametrize("destination", ["10.96.0.7", "2001:2::7"])
+def test_what_reaches_the_sidecar_is_told_with_both_its_ends(
+    on, client, events, destination
+) -> None:
+    listen(on)
+    ends = on.run(client, destination, 8080)
+    _, reached = told(events)
+    assert (reached.kind, reached.result, reached.uid) == (EventKind.ALIAS, "outbound", None)
+    assert (str(reached.address), reached.port) == (destination, 8080)
+    assert [str(reached.source), reached.source_port] == ends["client_own"]
+
+
+def test_a_call_that_nobody_takes_is_told_as_refused(on, client, events) -> None:
+    on.kill(on.standins[0])
+    listen(on)
+    with pytest.raises(ConnectionRefusedError):
+        on.run(client, "10.96.0.7", 8080)
+    call, refused = told(events)
+    assert (call.kind, call.result) == (EventKind.CONNECT, "outbound")
+    assert (refused.kind, refused.result) == (EventKind.ALIAS, "refused")
+    assert str(refused.address) == "10.96.0.7"
 
 
 def test_an_arrival_is_told_and_is_nobodys(on, events) -> None:
     on.policy(PolicyFlag.IPV4 | PolicyFlag.INBOUND | PolicyFlag.INBOUND_ALL)
     listen(on)
-    on.peer.call(lambda: socket.create_connection(("10.0.0.2", 8080), 2).close())
-    (record,) = events.read()
-    _, kind, what, uid, _, pid, _, port, address, _ = EVENT.unpack(record)
-    assert (kind, TCP_RESULTS[what], uid, pid) == (LOOKUP, "inbound", 0xFFFFFFFF, 0)
-    assert (port, address) == (8080, address_key(ip_address("10.0.0.2")))
+
+    def call() -> tuple[str, int]:
+        with socket.create_connection(("10.0.0.2", 8080), 2) as one:
+            return one.getsockname()[:2]
+
+    ends = on.peer.call(call)
+    (found,) = told(events)
+    assert (found.kind, found.result) == (EventKind.LOOKUP, "inbound")
+    assert (found.uid, found.pid, found.comm) == (None, 0, "")
+    assert (str(found.address), found.port) == ("10.0.0.2", 8080)
+    assert (str(found.source), found.source_port) == ends
 
 
 def test_nothing_is_told_when_nobody_listens(on, client, events) -> None:
@@ -72,6 +108,7 @@ def test_nothing_is_told_when_nobody_listens(on, client, events) -> None:
 
 def test_a_full_buffer_loses_events_but_no_connection(on, client, events) -> None:
     listen(on)
+    untold = bpfmap.read_state(on.kernel.maps[Map.STATE], State.UNTOLD)
 
     def many() -> int:
         for _ in range(1500):
@@ -81,4 +118,8 @@ def test_a_full_buffer_loses_events_but_no_connection(on, client, events) -> Non
 
     on.run(many)
     assert on.run(client, "10.96.0.7", 80)["client_peer"][0] == "10.96.0.7"
-    assert 1000 < len(list(events.read())) < 1500
+    seen = len(list(events.read()))
+    assert 800 < seen < 1500
+    # The last call was captured, and would have been two.
+    untold = bpfmap.read_state(on.kernel.maps[Map.STATE], State.UNTOLD) - untold
+    assert seen + untold == 1502

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from interceptor.host.layout import Map, Number, Owner, PolicyFlag
+from interceptor.host.layout import MAKER, Map, Number, Owner, PolicyFlag, State
 
 pytestmark = pytest.mark.root
 
@@ -65,3 +67,19 @@ def test_sets_that_are_not_in_force_are_no_matter(owned, steered) -> None:
 
 def test_sockets_of_another_namespace_do_not(owned, steered) -> None:
     assert owned(1337, namespace=steered.peer.name) == 0
+
+
+def test_who_made_a_socket_is_remembered_only_while_somebody_listens(owned, steered) -> None:
+    makers = steered.kernel.maps[Map.MAKERS]
+
+    def make() -> tuple[int, str, bytes | None]:
+        comm = Path("/proc/self/comm").read_text().strip()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            return os.getpid(), comm, makers.lookup(struct.pack("=i", one.fileno()))
+
+    assert steered.run(make)[2] is None
+    steered.state(State.TRACE_NS, time.monotonic_ns() + 10**10)
+    pid, comm, raw = steered.run(make)
+    steered.state(State.TRACE_NS, 0)
+    assert raw is not None
+    assert MAKER.unpack(raw) == (pid, 0, comm.encode().ljust(16, b"\0"))
