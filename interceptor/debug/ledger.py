@@ -105,10 +105,11 @@ class Ledger:
             self._heard(opening, key, leaves)
         return None
 
-    def open_before(self, flow: Flow) -> None:
-        """A connection that was there when the watch began."""
-        flow.before = True
-        self._keep(flow)
+    def open(self, flow: Flow) -> None:
+        """A connection that is known by its socket, and not by how it began."""
+        if flow.key not in self._flows:
+            flow.names = self.asking.names(flow.key[2])
+            self._keep(flow)
 
     def find(self, key: Key) -> Flow | None:
         """A connection that is still remembered."""

@@ -58,6 +58,15 @@ def observe(*states: int) -> Iterator[Entry]:
                     yield decode(protocol, message)
 
 
+def find(channel: socket.socket, protocol: str, local: End, remote: End) -> Entry | None:
+    """The socket with these ends, over an open channel; None where there is none."""
+    channel.send(socketdiag.encode(protocol, local, remote))
+    for kind, body in nlattr.messages(channel.recv(_BUFFER_BYTES)):
+        if kind == _BY_FAMILY:
+            return decode(protocol, body)
+    return None
+
+
 def _messages(channel: socket.socket) -> Iterator[bytes]:
     """The bodies of one dump's messages. ENOENT: the kernel lacks the module."""
     while True:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from interceptor.host import socketdump
+from interceptor.host import socketdiag, socketdump
 from interceptor.host.socketdump import CLOSE, ESTABLISHED, LISTEN, Entry
 
 
@@ -41,6 +41,19 @@ def test_a_connection_is_told_with_both_its_ends() -> None:
             assert not entry.is_waiting
             (other,) = found(peer.getsockname()[1], ESTABLISHED)
             assert other.remote == client.getsockname()
+
+
+def test_one_connection_is_asked_for_by_its_ends() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+        socketdiag.open_channel() as channel,
+    ):
+        ends = client.getsockname(), client.getpeername()
+        entry = socketdump.find(channel, "tcp", *ends)
+        assert entry is not None
+        assert (entry.local, entry.remote, entry.socket.inode) == (*ends, inode(client))
+        assert socketdump.find(channel, "tcp", ("127.0.0.9", 1), ("127.0.0.9", 2)) is None
 
 
 def test_an_ipv4_client_of_an_ipv6_listener_is_written_as_ipv4() -> None:
