@@ -1,0 +1,122 @@
+"""DNS as a capture tells of it: which answers were given on this host, and their queries.
+
+An answer whose query was seen by no link was given here. What answers in the kernel, or
+takes queries from a queue, does it before a packet can be seen on a link (bridges show
+what containers ask all the same: there packets are seen first).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from interceptor.debug import dnsanswer, dnsquestion, rebuild
+from interceptor.debug.datagram import UDP
+from interceptor.debug.dnsquestion import Question
+from interceptor.debug.judgement import Judgement, Told, text
+from interceptor.debug.pcaprecord import Direction, Record
+from interceptor.debug.sighting import Sighting
+from interceptor.debug.viewpoint import Role
+from interceptor.mesh.outcome import type_name
+
+PORT = 53
+KEPT = 65_536  # queries whose answers are awaited
+_PATIENCE_NS = 60_000_000_000
+_HERE = ("answer", "nodata", "nxdomain")
+
+Found = tuple[Told, list[Record]]
+_Key = tuple[bytes, int, str, int]  # server, id, name, type: NAT changes the client's end
+
+
+def is_dns(sighting: Sighting) -> bool:
+    packet = sighting.packet
+    return packet.protocol == UDP and PORT in (packet.port, packet.source_port)
+
+
+def said(told: Told, question: Question, message: bytes) -> str:
+    """The comment of an answer that was given here, from what it says itself."""
+    found = dnsanswer.parse(message)
+    addresses = ", ".join((*found.aliases, *found.addresses)) if found else ""
+    if told.verdict == "answer":
+        return f"answered from mesh table: {told.host or told.name} → {addresses or 'its records'}"
+    what = "no such name" if told.verdict == "nxdomain" else f"no {type_name(question.qtype)}"
+    return f"answered from mesh table: {what}: {told.text}"
+
+
+def _sent(told: Told) -> str:
+    """The comment of a query that was sent on to its server."""
+    if told.verdict == "pass":
+        return f"passed on untouched: {told.text}"
+    if told.verdict in _HERE:
+        return f"sent to its server, although the mesh table has {told.name}: {told.text}"
+    return ""
+
+
+@dataclass(slots=True)
+class DnsView:
+    """To be told of packets in the order of their time."""
+
+    judgement: Judgement
+    _left: OrderedDict[_Key, int] = field(default_factory=OrderedDict)
+
+    def tell(self, sighting: Sighting) -> Iterator[Found]:
+        """The records that a packet of UDP/53 makes."""
+        packet = sighting.packet
+        question = dnsquestion.parse(packet.payload)
+        if question is None:
+            yield Told("", ""), [sighting.record(sighting.role, "")]
+        elif question.is_answer and packet.source_port == PORT:
+            yield self._answer(sighting, question)
+        else:
+            yield self._query(sighting, question)
+
+    def _query(self, sighting: Sighting, question: Question) -> Found:
+        packet = sighting.packet
+        told = Told("", "", question.name)
+        leaves = sighting.role is Role.LOCAL or sighting.direction is Direction.OUT
+        if sighting.role is not Role.BRIDGE and leaves:
+            self._left[self._key(packet.destination, question)] = sighting.time_ns
+            if len(self._left) > KEPT:
+                self._left.popitem(last=False)
+            told = self._judge((packet.source, packet.source_port), question, sighting)
+        return told, [sighting.record(sighting.role, _sent(told))]
+
+    def _answer(self, sighting: Sighting, question: Question) -> Found:
+        packet = sighting.packet
+        told = self._judge((packet.destination, packet.port), question, sighting)
+        since = self._left.get(self._key(packet.source, question))
+        was_seen = since is not None and sighting.time_ns - since < _PATIENCE_NS
+        goes_in = sighting.role is Role.BRIDGE or sighting.direction is not Direction.OUT
+        if was_seen or not goes_in or told.verdict not in _HERE:
+            comment = f"from {text(packet.source)} itself, untouched" if was_seen else ""
+            return told, [sighting.record(sighting.role, comment)]
+        comment = said(told, question, packet.payload)
+        answer = sighting.inner(Role.ANSWERED, f"{comment} (seen on {sighting.device})")
+        if sighting.role is Role.BRIDGE:  # its query was seen there
+            return told, [answer]
+        return told, [self._made(sighting, question, comment), answer]
+
+    def _made(self, sighting: Sighting, question: Question, comment: str) -> Record:
+        """The query of an answer, made from it."""
+        packet = sighting.packet
+        query = rebuild.encode_datagram(
+            (packet.destination, packet.port),
+            (packet.source, packet.source_port),
+            dnsquestion.encode_query(packet.payload, question),
+        )
+        why = (
+            f"{comment} (query rebuilt from its answer: it reached no link, its time is not known)"
+        )
+        made = sighting.inner(Role.ANSWERED, why, query)
+        return replace(
+            made, time_ns=made.time_ns - 1, length=len(query), direction=Direction.UNKNOWN
+        )
+
+    def _judge(self, client: tuple[bytes, int], question: Question, sighting: Sighting) -> Told:
+        time_s = sighting.time_ns / 1e9
+        return self.judgement.query(client, question.name, question.qtype, time_s)
+
+    @staticmethod
+    def _key(server: bytes, question: Question) -> _Key:
+        return server, question.ident, question.name, question.qtype

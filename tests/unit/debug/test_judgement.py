@@ -1,0 +1,71 @@
+"""What is said of a packet: by a live decision where there is one, else by table and plan."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from interceptor.debug.event import Event, Kind
+from interceptor.debug.judgement import Judgement
+from tests.unit.debug.sighted import ENDPOINT, OWN, REVIEWS, TIME_NS, VIP, judgement
+
+NOW_S = TIME_NS / 1e9
+CLIENT = ip_address(OWN).packed, 40000
+CALLED = ip_address(VIP).packed, 9080
+
+
+def test_the_plan_tells_rule_and_host() -> None:
+    told = judgement().outbound(CLIENT, CALLED, None, NOW_S)
+    assert told.text == f"outbound rule 7: VIP of {REVIEWS.name} → 15001"
+    assert (told.verdict, told.host) == ("outbound", REVIEWS.name)
+
+
+def test_the_sidecar_s_own_call_is_exempt() -> None:
+    told = judgement().outbound(CLIENT, CALLED, 1337, NOW_S)
+    assert told.text.startswith("pass rule 2: ")
+
+
+def test_what_arrives_is_judged_as_such() -> None:
+    caller = ip_address("10.0.0.7").packed, 40000
+    told = judgement().inbound(caller, (ip_address(OWN).packed, 3306), "eth0")
+    assert told.verdict == "inbound"
+    assert told.text.endswith("→ 15006")
+    assert judgement().inbound(caller, (ip_address(OWN).packed, 22), "eth0").verdict == "pass"
+
+
+def test_an_event_of_the_very_flow_is_believed_while_it_is_fresh() -> None:
+    judge = judgement()
+    event = Event(
+        NOW_S,
+        Kind.CONNECTION,
+        "ebpf",
+        "pass",
+        source=OWN,
+        source_port=40000,
+        destination=VIP,
+        port=9080,
+        rule=4,
+        why="excluded user",
+    )
+    judge.hear(event)
+    assert judge.outbound(CLIENT, CALLED, None, NOW_S + 1).text == "pass rule 4: excluded user"
+    assert judge.outbound(CLIENT, CALLED, None, NOW_S + 60).verdict == "outbound"
+    assert judge.outbound((CLIENT[0], 40001), CALLED, None, NOW_S).verdict == "outbound"
+
+
+def test_an_endpoint_is_known_by_address_and_port() -> None:
+    place = ip_address(ENDPOINT).packed, 9080
+    assert REVIEWS.name in judgement().upstream(place).text
+    assert "no endpoint" in judgement().upstream((place[0], 1)).text
+
+
+def test_without_a_table_nothing_is_claimed() -> None:
+    judge = Judgement(None, (), None)
+    assert judge.query(CLIENT, "a.example", 1, NOW_S).verdict == ""
+    assert judge.outbound(CLIENT, CALLED, None, NOW_S).text == ""
+
+
+def test_events_that_wait_are_bounded() -> None:
+    judge = judgement()
+    for port in range(20_100):
+        judge.hear(Event(NOW_S, Kind.DNS, "kernel", "answer", source_port=port))
+    assert len(judge._heard) == 20_000
