@@ -10,38 +10,25 @@ instead of a rule.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import monotonic
 
-from interceptor.capture.plan import Decision, Flow, Hook, Plan, Steering, Verdict
-from interceptor.capture.rule import Interface
-from interceptor.capture.scope import Scope
+from interceptor.capture.plan import Flow, Hook, Plan, Steering, Verdict
 from interceptor.debug import event as events
+from interceptor.debug import judging
 from interceptor.debug.allowance import Allowance
 from interceptor.debug.event import Event, Kind, Sink
 from interceptor.debug.flows import Flows
+from interceptor.debug.judging import Judge, View
 from interceptor.errors import InterceptorError
 from interceptor.host import conntrack, socketdiag
 from interceptor.host.conntrack import Listening, Tracked
 from interceptor.host.process import NOBODY, Finder, Process
 from interceptor.host.socketdiag import Socket
-from interceptor.mesh.model import Address
 
 EACH_S = 1000  # connections told in a second: each takes about 0.2 ms
 SETTLE_S = 0.05  # until a listener has accepted what arrived
 UNSEEN = " (so planned; TPROXY leaves nothing to see it by)"
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a daemon is asked about, each as it is now. ``plan``: what is installed. ``host``: the
-    mesh's host that is called at an address and port, or offered there (True: arriving).
-    ``device``: by which link packets leave towards an address."""
-
-    plan: Callable[[], Plan | None]
-    host: Callable[[Address, int, bool], str]
-    device: Callable[[Address], str]
 
 
 def hook_of(tracked: Tracked, plan: Plan) -> Hook:
@@ -49,15 +36,7 @@ def hook_of(tracked: Tracked, plan: Plan) -> Hook:
     (TPROXY) bears the mark by which its connection is known."""
     if plan.steering.tproxy and tracked.mark == plan.steering.tproxy_mark:
         return Hook.OUTPUT
-    return Hook.OUTPUT if is_own(tracked.source, plan) else Hook.PREROUTING
-
-
-def is_own(address: Address, plan: Plan) -> bool:
-    """An address of this host: a link's, loopback, or one that a route of ours makes so."""
-    if address.is_loopback or address in plan.own_addresses:
-        return True
-    local = (route for route in plan.routes if route.kind == "local" and not route.table)
-    return any(address in route.destination for route in local)
+    return Hook.OUTPUT if judging.is_own(tracked.source, plan) else Hook.PREROUTING
 
 
 def happened(tracked: Tracked, steering: Steering) -> Verdict:
@@ -70,22 +49,6 @@ def happened(tracked: Tracked, steering: Steering) -> Verdict:
         steering.dns_port: Verdict.DNS,
     }
     return ports.get(tracked.reached_port, Verdict.PASS)
-
-
-def reason(happened: Verdict, decided: Decision, whose: Process) -> tuple[int, str]:
-    """The rule and why; no rule where the plan says another thing than what happened."""
-    if happened is decided.verdict:
-        return decided.rule, decided.why
-    if whose.uid is None:
-        return 0, "who made it had ended before we looked, so that its rule is not known"
-    said = f"rule {decided.rule} ({decided.why}) says {decided.verdict.value}"
-    return 0, f"not as planned: {said}"
-
-
-def names_devices(plan: Plan) -> bool:
-    """Whether some rule asks for another link than lo."""
-    conditions = (condition for rule in plan.rules for condition in rule.conditions)
-    return any(isinstance(each, Interface) and each.names != ("lo",) for each in conditions)
 
 
 def _uid(found: Socket) -> int | None:
@@ -108,7 +71,7 @@ class Netfilter:
         self._finder = finder
         self._flows = flows
         self._allowance = Allowance(EACH_S)
-        self._scope: Scope | None = None
+        self._judge = Judge()
         self._listening: Listening | None = None
         self._sink: Sink | None = None
         self._dropped = 0
@@ -131,7 +94,8 @@ class Netfilter:
 
     async def close(self) -> None:
         opened, self._listening = self._listening, None
-        self._sink = self._scope = None
+        self._sink = None
+        self._judge.forget()
         self._finder.close()
         if opened is not None:
             asyncio.get_running_loop().remove_reader(opened.fd)
@@ -161,7 +125,7 @@ class Netfilter:
         hook = hook_of(tracked, plan)
         found = self._socket(tracked, hook)
         whose = NOBODY if found is None else replace(self._finder.of(found), uid=_uid(found))
-        decided = self._decide(plan, self._flow(tracked, plan, hook, found, whose))
+        decided = self._judge.decide(plan, self._flow(tracked, plan, hook, found, whose))
         done, note = happened(tracked, plan.steering), ""
         if plan.steering.tproxy and (hook, decided.verdict) == (Hook.PREROUTING, Verdict.INBOUND):
             done, note = self._transparent(tracked, plan)
@@ -169,7 +133,7 @@ class Netfilter:
             return None
         if hook is Hook.OUTPUT:
             self._flows.note(tracked.client, tracked.server, whose)
-        rule, why = reason(done, decided, whose)
+        rule, why = judging.reason(done, decided, is_known=whose.uid is not None)
         return Event(
             time_s=0.0,
             kind=Kind.CONNECTION,
@@ -202,9 +166,7 @@ class Netfilter:
     ) -> Flow:
         """As the rules saw it."""
         outgoing = hook is Hook.OUTPUT
-        interface = "lo" if outgoing and is_own(tracked.destination, plan) else "uplink"
-        if names_devices(plan):
-            interface = self._view.device(tracked.destination if outgoing else tracked.source)
+        to = tracked.destination if outgoing else tracked.source
         mark = found.mark if found is not None and outgoing else 0
         return Flow(
             hook=hook,
@@ -212,17 +174,12 @@ class Netfilter:
             source=tracked.source,
             destination=tracked.destination,
             port=tracked.port,
-            interface=interface,
+            interface=judging.interface(plan, to, self._view.device),
             uid=whose.uid if outgoing else None,
             gid=whose.gid if outgoing else None,
             cgroup=whose.cgroup if outgoing else "",
             mark=mark or (tracked.mark if outgoing else 0),
         )
-
-    def _decide(self, plan: Plan, flow: Flow) -> Decision:
-        if self._scope is None or self._scope.plan is not plan:
-            self._scope = Scope(plan)
-        return self._scope.decide(flow)
 
     def _transparent(self, tracked: Tracked, plan: Plan) -> tuple[Verdict, str]:
         """What became of an arrival with TPROXY, which leaves its ends as they are: whoever has

@@ -19,7 +19,8 @@ from interceptor.capture.journal import Journal
 from interceptor.config import Config
 from interceptor.debug.event import Event
 from interceptor.debug.flows import Flows
-from interceptor.debug.netfilter import Netfilter, View
+from interceptor.debug.judging import View
+from interceptor.debug.netfilter import Netfilter
 from interceptor.host.process import Finder
 from tests.netns.world import _socket, connect
 
@@ -45,7 +46,7 @@ class Told:
         self.events: list[Event] = []
         self.sources: list[Netfilter] = []
         self._ready, self._stop = threading.Event(), threading.Event()
-        view = View(lambda: installed, lambda *_: "", lambda _: "v0")
+        view = View(lambda: installed, lambda *_: "", lambda _: "v0", lambda *_: None)
 
         async def listen() -> None:
             source = Netfilter(view, Finder(), Flows())

@@ -7,16 +7,14 @@ from ipaddress import ip_address
 
 import pytest
 
-from interceptor.capture.plan import Decision, Facts, Hook, Plan, Steering, Verdict, build
+from interceptor.capture.plan import Facts, Hook, Plan, Steering, Verdict, build
 from interceptor.config import Config
 from interceptor.debug import netfilter
 from interceptor.host.conntrack import Tracked
-from interceptor.host.process import NOBODY, Process
 
 ME, PEER, LO = (ip_address(text) for text in ("10.0.0.2", "10.0.0.9", "127.0.0.1"))
 PASSED = Tracked(ME, 4000, PEER, 80, PEER, 80)
 STEERING = Steering()
-CURL = Process(7, "curl", uid=1000)
 
 
 def plan_of(**capture: object) -> Plan:
@@ -43,16 +41,6 @@ def test_a_connection_to_the_sidecar_s_own_port_is_not_captured() -> None:
     assert netfilter.happened(Tracked(ME, 1, LO, 15001, LO, 15001), STEERING) is Verdict.PASS
 
 
-def test_a_rule_is_named_only_where_it_says_what_happened() -> None:
-    decided = Decision(Verdict.OUTBOUND, 7, "mesh address")
-    assert netfilter.reason(Verdict.OUTBOUND, decided, CURL) == (7, "mesh address")
-    rule, why = netfilter.reason(Verdict.PASS, decided, CURL)
-    assert (rule, why) == (0, "not as planned: rule 7 (mesh address) says outbound")
-    rule, why = netfilter.reason(Verdict.PASS, decided, NOBODY)
-    assert rule == 0
-    assert "ended before we looked" in why
-
-
 def test_a_connection_begins_here_or_arrives() -> None:
     plan = plan_of()
     assert netfilter.hook_of(PASSED, plan) is Hook.OUTPUT
@@ -66,8 +54,3 @@ def test_what_the_sidecar_sends_for_a_client_begins_here_though_it_bears_its_add
     sent = replace(PASSED, source=PEER, mark=plan.steering.tproxy_mark)
     assert netfilter.hook_of(sent, plan) is Hook.OUTPUT
     assert netfilter.hook_of(replace(sent, mark=0), plan) is Hook.PREROUTING
-
-
-def test_the_kernel_is_asked_for_a_device_only_where_a_rule_asks() -> None:
-    assert not netfilter.names_devices(plan_of())
-    assert netfilter.names_devices(plan_of(interfaces={"exclude": ["wg0"]}))
