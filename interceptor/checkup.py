@@ -68,7 +68,7 @@ def observe(config: Config, tell: Tell = lambda _: None) -> Seen:
         net=net,
         names=names,
         ruleset=_rules(),
-        neighbours=_neighbours(config),
+        neighbours=neighbours(config),
         envoy=_envoy(config),
         rooms=tuple(_rooms(config)),
         year=time.localtime().tm_year,
@@ -209,7 +209,8 @@ def save_programs() -> Iterator[str]:
                 yield program
 
 
-def _neighbours(config: Config) -> tuple[str, ...]:
+def neighbours(config: Config) -> tuple[str, ...]:
+    """Who else stands at the hooks that we may use, in words."""
     mount = probe.cgroup_mount()
     folder = cgroup.folder(config.capture.cgroup, Path(mount)) if mount else Path("/")
     names = ("nftables", "ebpf") if mount and os.geteuid() == 0 else ("nftables",)

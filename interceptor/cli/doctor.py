@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from interceptor.debug.doctor import check as verdict
 from interceptor.debug.doctor.check import Check, Group, State
 
 if TYPE_CHECKING:
+    from interceptor.bundle import Wish
     from interceptor.checkup import Seen
 
 Tell = Callable[[str], None]
@@ -31,18 +33,38 @@ Tell = Callable[[str], None]
     multiple=True,
     help="Only this group of checks; may be given several times.",
 )
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Collect everything for a bug report, secrets removed: FILE.tar.gz or FILE.zip.",
+)
+@click.option("--with-mesh", is_flag=True, help="Put the whole mesh table in the bundle.")
 @option.backend
 @option.as_json
 @option.configured
-def doctor(config: Config, no_self_test: bool, only: tuple[str, ...], as_json: bool) -> int:
+def doctor(
+    config: Config,
+    no_self_test: bool,
+    only: tuple[str, ...],
+    bundle: Path | None,
+    with_mesh: bool,
+    as_json: bool,
+) -> int:
     """What this host can do and what stands in the way, each with its cure; then self-tests.
 
     The self-tests need root. They run a daemon in network namespaces of their own, take some
     ten seconds and leave nothing. Exit code 0 without a fault, 1 with one, 3 where no back
     end can run here.
+
+    --bundle collects rules, routes, configuration, status, logs and Envoy's own view, secrets
+    taken out, into a file that only its owner may read; MANIFEST.txt says what is in it.
     """
     from interceptor import checkup
+    from interceptor.bundle import Wish
 
+    if bundle is not None and bundle.exists():
+        raise click.BadParameter(f"{bundle} is there already; name another file")
     groups = frozenset(map(Group, only)) or frozenset(Group)
     checks: list[Check] = []
     with _progress() as tell, _interruptible():
@@ -51,6 +73,8 @@ def doctor(config: Config, no_self_test: bool, only: tuple[str, ...], as_json: b
         is_whole = True
         if Group.SELF_TEST in groups and not no_self_test:
             is_whole = _try(seen, checks, tell)
+        if bundle is not None:
+            _collect(config, Wish(bundle, _tree(checks, is_whole=is_whole), with_mesh), tell)
     _show(checks, as_json=as_json, is_whole=is_whole)
     return verdict.exit_code(checks, can_run=seen.choice is not None)
 
@@ -94,16 +118,29 @@ def _progress() -> Iterator[Tell]:
         yield lambda what: status.update(f"{what} …")
 
 
+def _collect(config: Config, wish: Wish, tell: Tell) -> None:
+    from interceptor import bundle
+
+    items = bundle.send(config, wish, tell)
+    removed = sum(item.removed for item in items)
+    left = sum(bool(item.left_out) for item in items)
+    said = f"{len(items) - left} texts in {wish.path}, {removed} secrets removed, {left} left out"
+    click.echo(f"{said}; MANIFEST.txt in it tells which", err=True)
+
+
+def _tree(checks: Collection[Check], *, is_whole: bool) -> dict[str, object]:
+    return {
+        "checks": [verdict.encode(each) for each in checks],
+        "counts": {state.value: number for state, number in verdict.count(checks).items()},
+        "whole": is_whole,
+    }
+
+
 def _show(checks: Collection[Check], *, as_json: bool, is_whole: bool) -> None:
     from interceptor.debug.doctor import table
 
     if as_json:
-        tree = {
-            "checks": [verdict.encode(each) for each in checks],
-            "counts": {state.value: number for state, number in verdict.count(checks).items()},
-            "whole": is_whole,
-        }
-        click.echo(json.dumps(tree, indent=2))
+        click.echo(json.dumps(_tree(checks, is_whole=is_whole), indent=2))
         return
     from rich.console import Console
 
