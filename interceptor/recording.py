@@ -57,11 +57,12 @@ class Recording:
     ended_by: str = ""
     notes: tuple[str, ...] = ()
     _dns: DnsView | None = None
+    _bounds: Bounds = Bounds()
 
     def run(self, bounds: Bounds, is_over: Callable[[], bool], tick: Callable[[], None]) -> None:
         """Until a bound is reached or ``is_over`` says so; ``tick`` is called some 20 times a
         second. Raises OSError where the file cannot be written."""
-        began_s = monotonic()
+        began_s, self._bounds = monotonic(), bounds
         with selectors.DefaultSelector() as ready:
             for tap in self.taps:
                 ready.register(tap.socket, selectors.EVENT_READ, tap)
@@ -75,25 +76,23 @@ class Recording:
                     self._tell(sighting)
                 self.file.flush()
                 tick()
-        self._end(bounds)
-
-    def _end(self, bounds: Bounds) -> None:
-        """What still waits is told, with what is known of it by now."""
         for told in self.listener.read():
             self.judgement.hear(told)
-        for sighting in self.hold.drain():
-            if not self._reached(Bounds(0, bounds.packets, bounds.size_bytes), 0):
-                self._tell(sighting)
+        for sighting in self.hold.drain():  # with what is known of it by now
+            self._tell(sighting)
 
     def _reached(self, bounds: Bounds, passed_s: float) -> bool:
-        total = sum(self.file.packets.values())
         if bounds.duration_s and passed_s >= bounds.duration_s:
             self.ended_by = "duration"
-        elif bounds.packets and total >= bounds.packets:
+        return self._is_full() or bool(self.ended_by)
+
+    def _is_full(self) -> bool:
+        bounds = self._bounds
+        if bounds.packets and self.file.packets.total() >= bounds.packets:
             self.ended_by = "count"
         elif bounds.size_bytes and self.file.written >= bounds.size_bytes:
             self.ended_by = "size"
-        return bool(self.ended_by)
+        return self.ended_by in ("count", "size")
 
     def _take(self, tap: Tap) -> bool:
         """Some packets of one link; false where the link is gone."""
@@ -141,7 +140,8 @@ class Recording:
         if (self.wanted.names or self.wanted.services) and not self._is_wanted(told):
             return
         for record in records:
-            self.file.write(record)
+            if not self._is_full():
+                self.file.write(record)
 
     def _is_ours(self, found: Found, sighting: Sighting) -> bool:
         told, records = found

@@ -138,7 +138,9 @@ def _open(path: Path) -> BinaryIO:
     if str(path) == "-":
         return sys.stdout.buffer
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        if not path.is_fifo():  # the kernel minds who makes one (fs.protected_fifos)
+            flags |= os.O_CREAT | os.O_TRUNC
         descriptor = os.open(path, flags, 0o600)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.fchmod(descriptor, 0o600)  # one that was there may be open to others

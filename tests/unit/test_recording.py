@@ -64,7 +64,13 @@ def seen() -> list[Packet]:
     ]
 
 
-def record(path: Path, wanted: Selection, *, everything: bool = False) -> Recording:
+def record(
+    path: Path,
+    wanted: Selection,
+    *,
+    everything: bool = False,
+    bounds: Bounds | None = None,
+) -> Recording:
     tap = Tap("eth0", Role.UPLINK, ETHERNET, "udp", Given("eth0", seen()))
     judge = judgement()
     file = PcapFile(path, (tap.interface,), Interface, dict, Ring())
@@ -82,7 +88,7 @@ def record(path: Path, wanted: Selection, *, everything: bool = False) -> Record
         everything,
         Hold(0.0),
     )
-    running.run(Bounds(duration_s=0.2), lambda: False, lambda: None)
+    running.run(bounds or Bounds(duration_s=0.2), lambda: False, lambda: None)
     running.close()
     tap.socket.close()
     return running
@@ -124,13 +130,13 @@ def test_only_what_is_wanted_is_kept(tmp_path: Path, wanted: Selection, count: i
 
 
 @pytest.mark.parametrize(
-    ("bounds", "why"), [(Bounds(packets=2), "count"), (Bounds(size_bytes=200), "size")]
+    ("bounds", "why", "packets"),
+    [(Bounds(packets=3), "count", 3), (Bounds(size_bytes=600), "size", 3)],
 )
-def test_it_ends_by_itself(tmp_path: Path, bounds: Bounds, why: str) -> None:
+def test_it_ends_by_itself_with_not_a_packet_more(
+    tmp_path: Path, bounds: Bounds, why: str, packets: int
+) -> None:
     file = tmp_path / "a.pcapng"
-    running = record(file, Selection())
-    again = Recording(
-        (), running.judgement, running.tcp, running.file, running.listener, Selection()
-    )
-    again.run(bounds, lambda: False, lambda: None)
-    assert again.ended_by == why
+    running = record(file, Selection(), bounds=bounds)
+    assert running.report()["ended_by"] == why
+    assert len(names(file)) == packets
