@@ -49,6 +49,9 @@ ALLOWED = {
     "probing": BASE | SIBLINGS | {"host", "assembly", "examination", "inquiry"},
     "running": BASE | SIBLINGS | {"host", "reload"},
     "figure": BASE | SIBLINGS | {"host", "running"},
+    "observation": BASE | {"host", "debug"},
+    "rewatch": BASE | {"debug"},
+    "moving": BASE | {"host", "debug", "assembly"},
     "hearing": BASE | {"debug"},
     "tap": BASE | SIBLINGS | {"host", "assembly"},
     "recording": BASE | SIBLINGS | {"host", "assembly", "hearing", "tap"},
@@ -85,6 +88,7 @@ AT_OPENING_ONLY = ("bcc", "netfilterqueue", "pyroute2")
 WITHOUT_A_TEST_OF_ITS_OWN = {
     "capture/anchor.py": "tests/netns/bpf/test_ebpf_backend.py",
     "capture/ebpf.py": "tests/netns/bpf/test_ebpf_backend.py",
+    "capture/foreign.py": "a value only",
     "capture/generation.py": "tests/netns/bpf/test_ebpf_backend.py",
     "capture/trial.py": "tests/netns/bpf/test_trial.py",
     "host/scratch.py": "tests/netns/bpf/test_trial.py",
@@ -112,6 +116,7 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "lab/selftest/question.py": "tests/netns/test_doctor.py",
     "lab/selftest/server.py": "tests/netns/test_doctor.py",
     "lab/selftest/session.py": "tests/netns/test_doctor.py",
+    "debug/sign.py": "tests/unit/debug/test_concern.py has a case of each",
     "lab/agent.py": "every tests/netns/test_e2e_*.py",
 }
 

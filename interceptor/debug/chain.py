@@ -173,9 +173,13 @@ def _endpoint(backend: dict[str, object], seen: dict[tuple[str, str], Upstream])
 
 
 def _probe(case: Case, _told: Explanation) -> Said | None:
-    if case.probe is None or case.probe.connection is None:
+    if case.probe is None:
         return None
     tried = case.probe.connection
+    if tried is None:
+        query = case.probe.query
+        is_udp = case.asked.protocol == "udp" and query is not None
+        return (not query.error, _queried(query), ()) if is_udp and query is not None else None
     return _is_well(case.probe), _connected(tried), ()
 
 

@@ -84,7 +84,7 @@ def _of_address(case: Case) -> Iterator[Finding]:
     rivals = sorted(_rivals(case))
     address, port = case.flow.destination, case.flow.port
     place = f"{address} port {port}"
-    named = case.found.host if case.found is not None else case.called[0].name
+    named = case.called[0].name
     if rivals:
         winner = min(named, *rivals)
         yield Finding(
@@ -115,7 +115,7 @@ def _rivals(case: Case) -> Iterator[str]:
     """Other hosts at the very address and port, where not all of them are HTTP."""
     assert case.flow is not None
     assert case.called is not None
-    named = case.found.host if case.found is not None else case.called[0].name
+    named = case.called[0].name
     sharing = [
         (host, port)
         for host in case.table.hosts.values()
@@ -251,21 +251,39 @@ def _firewall(case: Case, hindering: tuple[Obstacle, ...]) -> Finding:
 
 
 def _breaks_when_bound(case: Case) -> bool:
-    """Programs (ebpf) free the rewritten socket from its device; NAT cannot."""
+    """NAT never gets there. Programs (ebpf) take the socket off its device; the kernel lets them
+    do so only for a process that may (CAP_NET_RAW, net/core/sock.c: sock_bindtoindex)."""
     assert case.decision is not None
+    if case.decision.verdict not in STEERED or case.asked.device == "lo":
+        return False
+    is_root = case.flow is not None and case.flow.uid == 0
+    return not (_is_by_programs(case) and is_root)
+
+
+def _is_by_programs(case: Case) -> bool:
     backend = case.installed.backend if case.installed is not None else ""
-    backend = backend or case.config.capture.backend
-    return case.decision.verdict in STEERED and backend != "ebpf" and case.asked.device != "lo"
+    return (backend or case.config.capture.backend) == "ebpf"
 
 
 def _bound(case: Case) -> Finding:
     device = case.asked.device
     who = case.asked.device_of or "the caller"
+    by_programs = _is_by_programs(case)
+    how = (
+        "only a process with CAP_NET_RAW can be taken off its device"
+        if by_programs
+        else "netfilter's REDIRECT leads to lo"
+    )
+    cure = (
+        "do not bind to a device what calls the mesh, or give the program CAP_NET_RAW"
+        if by_programs
+        else "do not bind to a device what calls the mesh (ebpf can, for programs with CAP_NET_RAW)"
+    )
     return Finding(
         Cause.BOUND_DEVICE,
         Step.RULE,
-        f"{who} binds its socket to {device}: what is redirected to loopback never gets there",
-        (f"SO_BINDTODEVICE {device}; netfilter's REDIRECT leads to lo",),
-        "do not bind to a device what calls the mesh, or use capture.backend ebpf",
-        "interceptor plan --backend ebpf",
+        f"{who} binds its socket to {device}: the sidecar is behind lo, and out of its reach",
+        (f"SO_BINDTODEVICE {device}; {how}",),
+        cure,
+        f"interceptor explain tcp {case.asked.text} --bound {device} --probe",
     )

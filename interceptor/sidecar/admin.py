@@ -24,7 +24,10 @@ class Unreachable(InterceptorError):
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """What Envoy knows of one endpoint: its weight, its health, how much it was used."""
+    """What Envoy knows of one endpoint: its weight, its health, how much it was used.
+
+    ``opened`` are the connections that were tried so far, ``failed`` those that came to nothing.
+    """
 
     address: str
     port: int
@@ -32,6 +35,8 @@ class EndpointState:
     is_healthy: bool
     connections: int
     requests: int
+    opened: int = 0
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,10 @@ class Admin:
             for name, value in stats.items()
             if ".worker_" not in name and not name.startswith("listener.admin.")
         )
+
+    def read(self, page: str) -> str:
+        """A page as it is, such as ``/config_dump``; it may have secrets. Raises Unreachable."""
+        return self._ask("GET", page)
 
     def drain(self) -> None:
         """Ask Envoy to let its connections end. It goes on accepting meanwhile."""
@@ -138,6 +147,8 @@ def decode_endpoints(text: str, cluster: str) -> list[EndpointState]:
                     host.get("health_status", {}).get("eds_health_status") == "HEALTHY",
                     stats.get("cx_active", 0),
                     stats.get("rq_total", 0) or stats.get("cx_total", 0),
+                    stats.get("cx_total", 0),
+                    stats.get("cx_connect_fail", 0),
                 )
             )
     return states

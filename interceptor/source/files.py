@@ -18,7 +18,7 @@ from interceptor import config
 from interceptor.errors import ConfigError, Problem
 from interceptor.mesh import parse, vip
 from interceptor.mesh.build import Inventory
-from interceptor.mesh.table import MeshTable
+from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.source import listing, state
 from interceptor.source.event import Event, Loaded, Rejected
 from interceptor.source.fault import Faults
@@ -50,6 +50,16 @@ def load(mesh: config.Mesh, node: config.Node) -> MeshTable:
         if isinstance(event, Rejected):
             raise ConfigError(event.problems)
     return next(event.table for event in events if isinstance(event, Loaded))
+
+
+def recall(mesh: config.Mesh, node: config.Node) -> tuple[MeshTable, tuple[Problem, ...]]:
+    """As `load`, but beside refused files: what they said when they were last right, as far as
+    a daemon wrote it down, and what is wrong with them now. Writes nothing."""
+    shelf = Shelf(mesh, node, Store(mesh.state_dir / NAME, "files"))
+    for event in shelf.look(frozenset()):
+        if isinstance(event, Loaded):
+            return event.table, event.problems
+    return EMPTY, ()
 
 
 def watch(mesh: config.Mesh, node: config.Node) -> AsyncIterator[Event]:

@@ -61,7 +61,7 @@ def test_the_sidecar_is_told_apart_by_its_uid(ours: Config) -> None:
 
 
 def test_an_arriving_flow_is_inbound(ours: Config) -> None:
-    flow = inquiry._flow(
+    flow = inquiry.flow(
         Question("tcp", "x:1", interface="eth0"),
         Facts(own_addresses=(ip_address("192.0.2.7"),)),
         ip_address("192.0.2.7"),

@@ -1,4 +1,4 @@
-"""`resolve` and `explain`: the JSON that other programs are written against."""
+"""`resolve`: the JSON that other programs are written against."""
 
 from __future__ import annotations
 
@@ -37,24 +37,3 @@ def test_resolve_tells_each_verdict(
     argv = ("resolve", name, "--type", kind, "--json", "--config", str(configuration))
     code, out, _ = run(*argv)
     assert (code, json.loads(out)["verdict"]) == (0, verdict)
-
-
-def test_explain_prints_the_contracts_json(run: Run, configuration: Path) -> None:
-    argv = ("explain", "tcp", "reviews.bookinfo:9080", "--uid", "1000", "--gid", "1000")
-    code, out, _ = run(*argv, "--json", "--config", str(configuration))
-    tree = json.loads(out)
-    assert code == 0
-    assert {"verdict", "to", "rule", "why", "host", "endpoints"} <= set(tree)
-    assert (tree["verdict"], tree["to"], tree["rule"]) == ("outbound", "127.0.0.1:15001", 7)
-
-
-def test_explain_of_dns_is_the_dns_plane(run: Run, configuration: Path) -> None:
-    argv = ("explain", "udp", "192.0.2.53:53", "--uid", "1000", "--gid", "1000", "--json")
-    _, out, _ = run(*argv, "--config", str(configuration))
-    assert json.loads(out)["verdict"] == "dns"
-
-
-def test_a_name_of_nobody_passes(run: Run, configuration: Path) -> None:
-    argv = ("explain", "tcp", "example.com:443", "--json", "--config", str(configuration))
-    code, out, _ = run(*argv)
-    assert (code, json.loads(out)["verdict"]) == (0, "pass")

@@ -9,7 +9,7 @@ import pytest
 
 from interceptor import config
 from interceptor.debug import steering
-from interceptor.debug.case import Case, Connected, Installed, Obstacle, Probe
+from interceptor.debug.case import Case, Connected, Entry, Installed, Obstacle, Probe
 from interceptor.debug.finding import Cause, Finding
 from interceptor.errors import Problem
 from interceptor.mesh.model import AppProtocol, Host, Kind, Port
@@ -101,10 +101,12 @@ def test_a_rule_that_is_not_understood_is_blamed_only_when_ours_saw_nothing() ->
     assert causes(sick.case(obstacles=(some,), probe=seen)) == []
 
 
-def test_a_bound_socket_is_lost_by_nat_and_kept_by_programs() -> None:
-    made = sick.case()
-    bound = replace(made, asked=replace(made.asked, device="eth0"))
-    assert causes(bound) == [Cause.BOUND_DEVICE]
-    assert made.installed is not None
-    programs = replace(bound, installed=replace(made.installed, backend="ebpf"))
-    assert causes(programs) == []
+def test_a_bound_socket_is_lost_but_for_programs_and_root() -> None:
+    for backend, uid, expected in (
+        ("nftables", 0, [Cause.BOUND_DEVICE]),
+        ("ebpf", 1000, [Cause.BOUND_DEVICE]),
+        ("ebpf", 0, []),
+    ):
+        made = sick.case(uid=uid, installed=Installed(backend, (Entry("x"),)))
+        assert causes(replace(made, asked=replace(made.asked, device="eth0"))) == expected
+        assert causes(replace(made, asked=replace(made.asked, device="lo"))) == []

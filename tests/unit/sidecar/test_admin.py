@@ -38,7 +38,7 @@ CLUSTERS = {
 def test_endpoints_of_one_cluster_are_read() -> None:
     text = json.dumps(CLUSTERS)
     assert admin.decode_endpoints(text, "outbound|80||a") == [
-        EndpointState("192.0.2.1", 8080, 80, True, 2, 7)
+        EndpointState("192.0.2.1", 8080, 80, True, 2, 7, 3)
     ]
     assert admin.decode_endpoints(text, "outbound|80||nobody") == []
 
