@@ -25,6 +25,7 @@ from interceptor.lab.bench import (
     record,
     soak,
     table,
+    trace,
     view,
 )
 from interceptor.lab.bench.part import BACKENDS, FULL, MINIMUM_ROUNDS, QUICK, Part, Session
@@ -36,6 +37,7 @@ PARTS: tuple[Part, ...] = (
     *push.PARTS,
     *table.PARTS,
     *life.PARTS,
+    *trace.PARTS,
     *soak.PARTS,
 )
 
