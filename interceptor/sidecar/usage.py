@@ -24,7 +24,10 @@ FIGURES = {
 TIMES = {"upstream_rq_time": "request", "upstream_cx_connect_ms": "connect"}
 PATTERN = rf"^cluster\..*\.({'|'.join((*FIGURES, *TIMES))})$"
 
-_LINE = re.compile(rf"cluster\.(.+?);?\.({'|'.join((*FIGURES, *TIMES))}): (.*)")
+PARTS = (".external", ".internal", ".canary")
+"""Ends of what looks like a cluster's name: a part of its requests, counted once more."""
+
+_LINE = re.compile(rf"cluster\.([^;]+?);?\.({'|'.join((*FIGURES, *TIMES))}): (.*)")
 _SHARE = re.compile(r"P(50|99)\(([^,]+),([^)]+)\)")
 
 
@@ -53,7 +56,7 @@ def decode(text: str) -> list[Usage]:
     found: dict[str, Usage] = {}
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
-        if match is None:
+        if match is None or match[1].endswith(PARTS):
             continue
         cluster, figure, value = match.groups()
         usage = found.get(cluster) or Usage(cluster)

@@ -16,6 +16,8 @@ cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.upstream_cx_connect_f
 cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.upstream_cx_total: 12
 cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.upstream_rq_5xx: 3
 cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.upstream_rq_total: 40
+cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.external.upstream_rq_time: P50(nan,9)
+cluster.plain.internal.upstream_rq_time: P50(nan,9)
 server.uptime: 5
 cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.upstream_cx_connect_ms: \
 P0(nan,0) P25(nan,0) P50(nan,0.5) P75(nan,1) P90(nan,1) P95(nan,1) P99(nan,2.5) P100(nan,3)
@@ -45,6 +47,7 @@ def test_each_cluster_has_its_figures_and_times() -> None:
 
 def test_what_is_asked_for_is_what_is_read() -> None:
     lines = [line for line in TEXT.splitlines() if line.startswith("cluster.")]
+    assert len(lines) > 10
     assert all(re.search(usage.PATTERN, line.partition(": ")[0]) for line in lines)
     assert not re.search(usage.PATTERN, "cluster.a;.upstream_rq_total_x")
     assert not re.search(usage.PATTERN, "listener.a.upstream_rq_total")
