@@ -136,6 +136,14 @@ _CHANGES = (
         sign.quic,
     ),
     _Kind(
+        "udp",
+        Weight.CHANGES,
+        "UDP services are called",
+        "Of UDP only DNS is the mesh's. A name that is written as a ServiceEntry gets a VIP, which "
+        "carries TCP alone: leave names out that are called by UDP as well (--exclude).",
+        sign.datagrams,
+    ),
+    _Kind(
         "multicast",
         Weight.CHANGES,
         "Multicast is sent",

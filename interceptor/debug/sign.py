@@ -104,6 +104,12 @@ def quic(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:
             yield f"{place(call)}{who(call)}"
 
 
+def datagrams(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:
+    for call in found.calls:
+        if call.transport == "udp" and call.protocol not in ("quic", "multicast"):
+            yield f"{place(call)}{who(call)}"
+
+
 def multicast(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:
     for call in found.calls:
         if call.protocol == "multicast":
