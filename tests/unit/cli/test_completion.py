@@ -41,7 +41,7 @@ def ask(script: Path, *words: str) -> set[str]:
     [
         (["st"], {"status"}),
         (["mesh", ""], {"list", "show", "check", "export"}),
-        (["plan", "--f"], {"--format"}),
+        (["plan", "--f"], {"--facts", "--format"}),
         (["plan", "--format", ""], {"text", "json"}),
         (["run", "--backend", "e"], {"ebpf"}),
         (["mesh", "list", "--js"], {"--json"}),
