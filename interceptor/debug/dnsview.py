@@ -39,15 +39,16 @@ def said(told: Told, question: Question, message: bytes) -> str:
     found = dnsanswer.parse(message)
     addresses = ", ".join((*found.aliases, *found.addresses)) if found else ""
     if told.verdict == "answer":
-        return f"answered from mesh table: {told.host or told.name} → {addresses or 'its records'}"
+        what = f"{told.host or told.name} → {addresses or 'its records'}"
+        return f"answered from mesh table: {what}{told.who}"
     what = "no such name" if told.verdict == "nxdomain" else f"no {type_name(question.qtype)}"
-    return f"answered from mesh table: {what}: {told.text}"
+    return f"answered from mesh table: {what}: {told.text}{told.who}"
 
 
 def _sent(told: Told) -> str:
     """The comment of a query that was sent on to its server."""
     if told.verdict == "pass":
-        return f"passed on untouched: {told.text}"
+        return f"passed on untouched: {told.text}{told.who}"
     if told.verdict in _HERE:
         return f"sent to its server, although the mesh table has {told.name}: {told.text}"
     return ""

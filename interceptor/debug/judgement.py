@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from interceptor.capture import scope
@@ -28,13 +28,15 @@ _Key = tuple[str, int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """``verdict`` is a word of design §10, "" where nothing is known; ``text`` the comment;
-    ``name`` and ``host`` are what the packet is about, for those who want only some."""
+    """``verdict`` is a word of design §10, "" where nothing is known; ``text`` the comment, or
+    of a query the reason; ``name`` and ``host`` are what the packet is about, for those who
+    want only some; ``who`` is the process as far as it is known, to stand behind a comment."""
 
     verdict: str
     text: str
     name: str = ""
     host: str = ""
+    who: str = ""
 
 
 UNKNOWN = Told("", "")
@@ -81,8 +83,7 @@ class Judgement:
         kind = outcome.type_name(qtype)
         event = self._event((text(client[0]), client[1], name, kind), time_s)
         if event is not None:
-            why = event.why or event.plane
-            return Told(event.verdict, why, name, event.host)
+            return Told(event.verdict, event.why or event.plane, name, event.host, who(event))
         if self.resolve is None or not name:
             return Told("", "", name)
         found = self.resolve(name, kind)
@@ -93,8 +94,9 @@ class Judgement:
         key = (text(source[0]), source[1], text(destination[0]), str(destination[1]))
         event = self._event(key, time_s)
         if event is not None and event.rule:
-            return self._say(event.verdict, event.rule, event.why, destination, event.to)
-        return self._decide(Hook.OUTPUT, source, destination, "uplink", uid)
+            told = self._say(event.verdict, event.rule, event.why, destination, event.to)
+            return _signed(told, who(event) or _user(uid))
+        return _signed(self._decide(Hook.OUTPUT, source, destination, "uplink", uid), _user(uid))
 
     def inbound(self, source: End, destination: End, device: str) -> Told:
         """The fate of a connection that arrives on a device."""
@@ -140,6 +142,21 @@ class Judgement:
 
     def is_endpoint(self, destination: End) -> bool:
         return destination in self._served
+
+
+def _signed(told: Told, process: str) -> Told:
+    """With the process in the comment."""
+    return replace(told, text=told.text + process, who=process) if told.text else told
+
+
+def who(event: Event) -> str:
+    """The process of an event, in the words that `replay` reads again; "" where none is known."""
+    name = f"; {event.comm}[{event.pid}]" if event.comm else ""
+    return name + _user(event.uid)
+
+
+def _user(uid: int | None) -> str:
+    return "" if uid is None else f"; uid {uid}"
 
 
 def text(address: bytes) -> str:

@@ -22,6 +22,7 @@ def test_the_plan_tells_rule_and_host() -> None:
 def test_the_sidecar_s_own_call_is_exempt() -> None:
     told = judgement().outbound(CLIENT, CALLED, 1337, NOW_S)
     assert told.text.startswith("pass rule 2: ")
+    assert told.text.endswith("; uid 1337")
 
 
 def test_what_arrives_is_judged_as_such() -> None:
@@ -45,9 +46,14 @@ def test_an_event_of_the_very_flow_is_believed_while_it_is_fresh() -> None:
         port=9080,
         rule=4,
         why="excluded user",
+        uid=33,
+        pid=7,
+        comm="curl",
     )
     judge.hear(event)
-    assert judge.outbound(CLIENT, CALLED, None, NOW_S + 1).text == "pass rule 4: excluded user"
+    assert judge.outbound(CLIENT, CALLED, None, NOW_S + 1).text == (
+        "pass rule 4: excluded user; curl[7]; uid 33"
+    )
     assert judge.outbound(CLIENT, CALLED, None, NOW_S + 60).verdict == "outbound"
     assert judge.outbound((CLIENT[0], 40001), CALLED, None, NOW_S).verdict == "outbound"
 
