@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interceptor.dns import frame
-from interceptor.dns.frame import Beat, Change, Kind, Message, Settings
+from interceptor.dns.frame import Beat, Change, Kind, Lease, Message, Seen, Settings
+from interceptor.dns.sighting import Sighting
 from interceptor.mesh.model import Locale
 
 TEXT = st.text(max_size=20)
@@ -78,3 +79,36 @@ def test_a_frame_beyond_all_reason_is_refused() -> None:
 
 def test_counts_bear_the_name_of_their_plane() -> None:
     assert frame.counted("tcp", {("answer", "A"): 2}) == {("tcp", "answer", "A"): 2}
+
+
+@given(st.floats(0, 1e9))
+def test_leases_come_through(until_s: float) -> None:
+    lease = Lease(until_s)
+    assert received(frame.encode_lease(lease)) == [(Kind.TRACE, lease)]
+
+
+FLOW = st.tuples(TEXT, st.integers(0, 65535), TEXT, st.integers(0, 65535))
+SIGHTINGS = st.builds(
+    Sighting,
+    plane=TEXT,
+    protocol=TEXT,
+    at_s=st.floats(0, 1e9),
+    took_s=st.floats(0, 1e9),
+    flow=FLOW,
+    name=TEXT,
+    qtype=TEXT,
+    verdict=TEXT,
+    host=TEXT,
+    why=TEXT,
+    answer=st.binary(max_size=40),
+    uid=st.none() | st.integers(0, 2**32),
+    pid=st.integers(0, 2**22),
+    comm=TEXT,
+    unit=TEXT,
+)
+
+
+@given(st.integers(0, 2**32), st.lists(SIGHTINGS, max_size=3).map(tuple))
+def test_sightings_come_through(lost: int, rows: tuple[Sighting, ...]) -> None:
+    seen = Seen(lost, rows)
+    assert received(frame.encode_seen(seen)) == [(Kind.SEEN, seen)]

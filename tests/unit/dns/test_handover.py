@@ -13,6 +13,7 @@ from scapy.packet import Packet, Raw
 
 from interceptor.dns import handover
 from interceptor.dns.handover import Handover
+from interceptor.dns.note import Note, Noted
 from interceptor.dns.responder import Responder
 from interceptor.dns.wire import OWN_UDP_SIZE
 from interceptor.host.layout import HANDOVER, Place
@@ -148,3 +149,24 @@ def test_no_turn_takes_more_than_its_share(bench: Bench, query: Query) -> None:
         bench.hand(bytes(four(query(MESH))))
     assert len(bench.take()) == handover.MOST
     assert len(bench.take()) == handover.MOST + 5
+
+
+def test_while_somebody_traces_each_query_is_told_and_fares_the_same(
+    bench: Bench, query: Query
+) -> None:
+    told: list[Noted] = []
+    note = Note(told.append)
+    bench.handover.watch(note)
+    packets = [bytes(four(query(MESH))), bytes(four(query("www.other.test")))]
+    for packet in packets:
+        bench.hand(packet, Place.LO)
+    assert [way for way, _, _ in bench.take()] == ["send", "send"]
+    assert [(noted.plane, noted.query) for noted in told] == [
+        ("handover", packet) for packet in packets
+    ]
+    assert [noted.answer is not None for noted in told] == [True, False]
+    bench.handover.watch(None)
+    bench.hand(packets[0])
+    bench.take()
+    assert len(told) == 2
+    note.close()

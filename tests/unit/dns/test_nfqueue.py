@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from scapy.packet import Raw
 
 from interceptor.dns import nfqueue
 from interceptor.dns.nfqueue import BOUNDS_S, SAMPLE, Queue
+from interceptor.dns.note import Note, Noted
 from interceptor.dns.responder import Responder
 from interceptor.mesh.answer import Answers
 
@@ -157,3 +158,60 @@ def test_the_kernels_drops_are_read_for_our_queue_only(
     assert nfqueue.observe_drops(9) == {}
     monkeypatch.setattr(nfqueue, "PROC_QUEUES", tmp_path / "absent")
     assert nfqueue.observe_drops(15053) == {}
+
+
+class Noting:
+    """A note that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[Noted] = []
+        self.note = Note(self.told.append)
+
+
+@pytest.fixture
+def noting() -> Iterator[Noting]:
+    made = Noting()
+    yield made
+    made.note.close()
+
+
+def test_while_somebody_traces_each_query_is_told_and_fares_the_same(
+    answers: Answers, query: Query, noting: Noting
+) -> None:
+    bench = Bench(answers)
+    bench.queue.watch(noting.note)
+    ours, other = udp(query("v4.bookinfo")), udp(query("www.elsewhere.test"))
+    fates = [
+        (bench.give(Queued(packet, hook)).verdict, packet)
+        for packet in (ours, other)
+        for hook in (OUTPUT, PRE_ROUTING)
+    ]
+    assert [fate for fate, _ in fates] == ["accept", "drop", "accept", "accept"]
+    assert [noted.plane for noted in noting.told] == ["nfqueue", "bridge"] * 2
+    assert [noted.query for noted in noting.told] == [packet for _, packet in fates]
+    assert [noted.answer is not None for noted in noting.told] == [True, True, False, False]
+    bench.queue.watch(None)
+    bench.give(Queued(ours))
+    assert len(noting.told) == 4
+
+
+def test_a_connection_s_first_packet_is_no_query_to_tell(answers: Answers, noting: Noting) -> None:
+    bench = Bench(answers)
+    bench.queue.watch(noting.note)
+    syn = bytes(IP(dst="10.1.1.2") / TCP(sport=4000, dport=53, flags="S"))
+    assert bench.give(Queued(syn)).mark == 0x1DC1
+    assert not noting.told
+
+
+@pytest.mark.parametrize("odd", [b"", b"\x45", bytes(60)])
+def test_what_cannot_be_told_is_accepted_all_the_same(
+    answers: Answers, noting: Noting, odd: bytes
+) -> None:
+    bench = Bench(answers)
+    bench.queue.watch(noting.note)
+    assert bench.give(Queued(odd)).verdict == "accept"
+
+
+def test_while_nobody_traces_a_packet_passes_nothing_but_the_decision(answers: Answers) -> None:
+    queue = Bench(answers).queue
+    assert queue._judge == queue._decide

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import struct
@@ -15,6 +16,7 @@ import pytest
 from dnslib import DNSRecord
 
 from interceptor.dns import tcp
+from interceptor.dns.note import Note, Noted
 from interceptor.dns.responder import TCP_LIMIT, Responder
 from interceptor.dns.tcp import Connection, Server
 from interceptor.mesh.answer import Answers
@@ -398,3 +400,27 @@ def test_the_end_waits_neither_for_idlers_nor_for_ever(bench: Bench, query: Quer
 
     assert bench.run(None, idle) < 1
     assert 0.15 < bench.run(silent, ignored) < 2
+
+
+def test_while_somebody_traces_each_message_is_told_with_its_client(
+    bench: Bench, query: Query
+) -> None:
+    told: list[Noted] = []
+    note = Note(told.append)
+    bench.server.watch(note)
+    sent = [query("v4.bookinfo"), query("www.elsewhere.test")]
+
+    async def client(streams: Streams) -> tuple[str, int]:
+        reader, writer = streams
+        for message in sent:
+            writer.write(framed(message))
+            await message_from(reader)
+        end: tuple[str, int] = writer.get_extra_info("sockname")
+        return end
+
+    end = bench.run(echo, client)
+    note.close()
+    assert [noted.query for noted in told] == sent
+    assert [noted.answer is not None for noted in told] == [True, False]
+    assert {noted.flow[:2] for noted in told} == {end}
+    assert {noted.who.pid for noted in told} == {os.getpid()}

@@ -35,7 +35,9 @@ def test_each_daemon_has_a_host_of_its_own() -> None:
 
 
 def test_every_row_compares_variants_that_there_are() -> None:
-    names = {form(name) for name in BACKENDS for form in (str, trace.bare, trace.traced)}
+    names = {
+        form(name) for name in BACKENDS for form in (str, trace.bare, trace.traced, trace.told)
+    }
     for row in trace.PARTS[0].rows:
         assert {row.ours, row.theirs} <= names
         assert row.figure in trace.FIGURES
