@@ -112,7 +112,9 @@ FAMILIES = (
     _counter("supervisor_restarts", "Times that the supervisor started the daemon again."),
     _gauge("loop_longest_pause_seconds", "The longest that the daemon's loop kept others waiting."),
     _gauge("config_last_reload_successful", "Whether the last configuration offered is in force."),
-    _gauge("config_last_reload_success_timestamp_seconds", "When it was taken into force."),
+    _gauge(
+        "config_last_reload_success_timestamp_seconds", "When the configuration in force was taken."
+    ),
     _gauge("config_last_reload_refused_timestamp_seconds", "When one was refused; 0: never."),
     _gauge("trace_listeners", "Who follows live decisions now."),
     _counter("trace_left_out", "Live decisions that were not told, because there were too many."),
