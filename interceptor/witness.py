@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from time import monotonic
 
+from interceptor import onlooker
 from interceptor.debug import event as events
 from interceptor.debug.event import Event, Kind, Sink
 from interceptor.debug.trace import Hub
@@ -70,7 +71,11 @@ class Witness:
         if self._sink is None:
             return
         for row in seen.rows:
-            self._sink(build(row, self._origin))
+            # One row that cannot be told must not end the worker that told it.
+            try:
+                self._sink(build(row, self._origin))
+            except Exception:
+                self.left_out += 1
 
 
 def build(row: Sighting, origin: Callable[[str], str]) -> Event:
@@ -120,4 +125,4 @@ def hub(daemon: Running) -> Hub:
         host = daemon.table.hosts.get(name)
         return host.origin if host is not None else ""
 
-    return Hub([Witness(lambda: daemon.plane, origin)])
+    return Hub([Witness(lambda: daemon.plane, origin), *onlooker.sources(daemon)])

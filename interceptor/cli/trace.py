@@ -15,6 +15,7 @@ from interceptor.debug import control, selection, summary
 from interceptor.debug import event as events
 from interceptor.debug.selection import MAXIMUM_RATE, RATE, Selection
 from interceptor.debug.summary import Summary
+from interceptor.errors import InterceptorError
 
 Tree = dict[str, object]
 
@@ -61,13 +62,20 @@ def trace(
     """
     most = rate or (MAXIMUM_RATE if in_sum else RATE)
     wanted = Selection(names, pids, units, services, verdicts, most, duration_s or 0.0, count or 0)
-    lines = control.stream(config.agent.run_dir, selection.encode(wanted))
+    lines = _whole(control.stream(config.agent.run_dir, selection.encode(wanted)), wanted)
     if in_sum:
         _sum(lines, as_json=as_json)
     elif as_json:
         _print(filter(_is_news, lines))
     else:
         _tell(lines, most)
+
+
+def _whole(lines: Iterable[Tree], wanted: Selection) -> Iterator[Tree]:
+    """A stream that was to go on for ever ends only with its daemon."""
+    yield from lines
+    if not (wanted.count or wanted.duration_s):
+        raise InterceptorError("the daemon ended the trace: it stops or reloads; trace again")
 
 
 def _is_news(line: Tree) -> bool:
@@ -83,14 +91,16 @@ def _print(lines: Iterable[Tree]) -> None:
 
 def _tell(lines: Iterable[Tree], rate: int) -> None:
     total = 0
-    with suppress(KeyboardInterrupt):
-        for line in lines:
-            if "kind" in line:
-                print(events.render(events.decode(line)), flush=True)
-            else:
-                total += _said(line, f"at most {rate} a second: --rate")
-    if total:
-        print(f"trace: {total} were left out in all", file=sys.stderr)
+    try:
+        with suppress(KeyboardInterrupt):
+            for line in lines:
+                if "kind" in line:
+                    print(events.render(events.decode(line)), flush=True)
+                else:
+                    total += _said(line, f"at most {rate} a second: --rate")
+    finally:
+        if total:
+            print(f"trace: {total} were left out in all", file=sys.stderr)
 
 
 def _said(line: Tree, hint: str) -> int:
@@ -106,16 +116,18 @@ def _said(line: Tree, hint: str) -> int:
 
 def _sum(lines: Iterable[Tree], *, as_json: bool) -> None:
     found = Summary()
-    # Ctrl-C is how a trace ends: what was found stays.
-    with suppress(KeyboardInterrupt), _shown(as_json=as_json) as show:
-        for line in lines:
-            if "kind" in line:
-                found.add(events.decode(line))
-                continue
-            count = line.get("left_out")
-            found.left_out += count if isinstance(count, int) else 0
-            show(found)
-    print(json.dumps(summary.encode(found)) if as_json else summary.render(found))
+    try:
+        # Ctrl-C is how a trace ends: what was found stays.
+        with suppress(KeyboardInterrupt), _shown(as_json=as_json) as show:
+            for line in lines:
+                if "kind" in line:
+                    found.add(events.decode(line))
+                    continue
+                count = line.get("left_out")
+                found.left_out += count if isinstance(count, int) else 0
+                show(found)
+    finally:
+        print(json.dumps(summary.encode(found)) if as_json else summary.render(found))
 
 
 @contextmanager

@@ -170,6 +170,24 @@ def test_a_daemon_that_falls_silent_costs_a_lease_and_no_more(
     run(work)
 
 
+def test_a_sink_that_fails_costs_an_event_and_no_worker() -> None:
+    async def work(bench: Bench) -> None:
+        def sink(event: Event) -> None:
+            if event.name == "a.test":
+                raise ValueError("no room")
+            bench.told.append(event)
+
+        await bench.witness.open(sink)
+        former = bench.plane.pid
+        await bench.ask("a.test")
+        await bench.ask("x.b.test")
+        await bench.until(lambda: bool(bench.told))
+        assert bench.witness.left_out == 1
+        assert bench.plane.pid == former
+
+    run(work)
+
+
 def test_without_a_worker_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(witness, "FIRST_S", 0.05)
 

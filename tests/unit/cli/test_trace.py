@@ -15,6 +15,7 @@ from interceptor.debug import control, selection
 from interceptor.debug import event as events
 from interceptor.debug.event import Event, Kind
 from interceptor.debug.selection import MAXIMUM_RATE, RATE, Selection
+from interceptor.errors import InterceptorError
 
 QUERY = Event(
     0.0, Kind.DNS, "tcp", "answer", name="a.test", qtype="A", answers=("10.0.0.1",), host="a.test"
@@ -23,18 +24,17 @@ Tree = dict[str, object]
 
 
 class Daemon:
-    """What is streamed, and what was asked for."""
+    """What is streamed until Ctrl-C, and what was asked for."""
 
-    def __init__(self, *lines: Tree | BaseException) -> None:
-        self.lines = lines
+    def __init__(self, *lines: Tree, is_ended: bool = False) -> None:
+        self.lines, self.is_ended = lines, is_ended
         self.wanted = Selection()
 
     def stream(self, run_dir: Path, page: str) -> Iterator[Tree]:
         self.wanted = selection.decode(parse_qsl(urlsplit(page).query))
-        for line in self.lines:
-            if isinstance(line, BaseException):
-                raise line
-            yield line
+        yield from self.lines
+        if not self.is_ended:
+            raise KeyboardInterrupt
 
 
 def run(monkeypatch: pytest.MonkeyPatch, daemon: Daemon, *words: str) -> Result:
@@ -89,9 +89,26 @@ def test_a_summary_is_printed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_ctrl_c_ends_it_with_what_was_found(
     monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    result = run(monkeypatch, Daemon(*LINES, KeyboardInterrupt()), *words)
+    result = run(monkeypatch, Daemon(*LINES), *words)
     assert result.exit_code == 0
     assert "a.test" in result.stdout
+
+
+@pytest.mark.parametrize("words", [(), ("--json",), ("--summary",)])
+def test_a_daemon_that_ends_is_an_error_that_keeps_what_was_found(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    result = run(monkeypatch, Daemon(*LINES, is_ended=True), *words)
+    assert isinstance(result.exception, InterceptorError)
+    assert "trace again" in str(result.exception)
+    assert "a.test" in result.stdout
+
+
+@pytest.mark.parametrize("words", [("--count", "1"), ("--duration", "1s")])
+def test_an_end_that_was_asked_for_is_none(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    assert run(monkeypatch, Daemon(*LINES, is_ended=True), *words).exit_code == 0
 
 
 def test_every_option_reaches_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
