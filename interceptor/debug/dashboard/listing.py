@@ -27,14 +27,15 @@ them: `interceptor dashboard`, `interceptor dashboard --alerts`. Both want this:
 ```yaml
 scrape_configs:
   - job_name: interceptor
-    static_configs: [{targets: ["vm1:15020"]}]
+    static_configs: [{targets: ["127.0.0.1:15020"], labels: {instance: vm1}}]
   - job_name: envoy
     metrics_path: /stats/prometheus
-    static_configs: [{targets: ["vm1:15090"]}]
+    static_configs: [{targets: ["127.0.0.1:15090"], labels: {instance: vm1}}]
 ```
 
-A Prometheus elsewhere needs an `agent.listen` that it can reach. One that runs on the VM itself
-sets `instance` to the VM's name, the same for both jobs.
+The agent's page is on loopback only: a Prometheus (in agent mode, or any collector that speaks
+its protocol) on the VM itself reads it and sends it on. `instance` is the VM's name, the same for
+both jobs; a port behind it does not matter.
 
 | metric | labels | meaning |
 | --- | --- | --- |
