@@ -39,6 +39,10 @@ T = TypeVar("T")
 ASK_S = 3.0
 LOG_BYTES = 4096
 DOT_PORT = 853
+FORWARDERS = frozenset(
+    ("systemd-resolve", "unbound", "stubby", "dnsmasq", "dnscrypt-proxy", "named", "kresd")
+)
+"""Servers of this host that ask others over TLS: programs ask them over port 53, which we see."""
 ENDPOINTS = 64  # that are looked at one by one
 
 
@@ -258,8 +262,12 @@ def _last_words(config: Config) -> str:
 
 def _observe_resolver(config: Config) -> Resolver:
     found = nameservice.observe(config.dns.resolv_conf)
-    encrypted = tuple(each.text() for each in sockets.observe(port=DOT_PORT))
-    mode = found.resolved.over_tls if found.resolved.runs else ""
+    encrypted = tuple(
+        each.text() for each in sockets.observe(port=DOT_PORT) if each.comm not in FORWARDERS
+    )
+    resolved = found.resolved
+    mode = ", ".join(resolved.links) if resolved.over_tls == "no" else resolved.over_tls
+    mode = mode if resolved.runs else ""
     return Resolver(found.hosts, found.servers, mode, encrypted)
 
 

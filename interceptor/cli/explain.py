@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import click
 
@@ -12,6 +13,8 @@ from interceptor.cli import option
 from interceptor.cli.main import DONE, FAILED
 from interceptor.config import Config
 from interceptor.debug import chain, diagnosis
+from interceptor.debug.case import Case
+from interceptor.debug.finding import Finding
 from interceptor.inquiry import Question
 
 
@@ -50,20 +53,18 @@ def explain(
     Says where the chain breaks, why, and what to run next; as root it looks at
     the rules installed and asks Envoy. Exit code 1 where a probe finds it broken.
     """
-    question = Question(
-        proto,
-        target,
-        uid,
-        gid,
-        interface or "",
-        source or "",
-        cgroup=cgroup or "",
-        device=bound or "",
-    )
+    ids = (uid, gid, interface or "", source or "", cgroup or "", bound or "")
+    question = Question(proto, target, *ids)
     case = examination.observe(inquiry.begin(config, question))
     if probe:
         case = probing.send(case, question)
-    told, findings = inquiry.conclude(case), diagnosis.diagnose(case)
+    findings = diagnosis.diagnose(case)
+    _tell(case, findings, as_json)
+    return FAILED if probe and findings else DONE
+
+
+def _tell(case: Case, findings: Sequence[Finding], as_json: bool) -> None:
+    told = inquiry.conclude(case)
     links = chain.build(case, told, findings)
     if as_json:
         tree = dataclasses.asdict(told)
@@ -74,4 +75,3 @@ def explain(
     else:
         for line in chain.render(case, links, findings):
             print(line.rstrip())
-    return FAILED if probe and findings else DONE

@@ -152,7 +152,7 @@ def _past_us(case: Case) -> Iterator[Finding]:
 def encrypted(resolver: Resolver) -> Iterator[str]:
     """What tells that names are asked over TLS here, a line each. Also for the whole host."""
     uses_resolved = NSS_RESOLVE in resolver.nss
-    if uses_resolved and resolver.dot_mode in ("yes", "opportunistic"):
+    if uses_resolved and resolver.dot_mode not in ("", "no"):
         yield f"nsswitch.conf asks systemd-resolved, which has DNSOverTLS={resolver.dot_mode}"
     for line in resolver.encrypted:
         yield f"open connection to port {DOT_PORT}: {line}"
