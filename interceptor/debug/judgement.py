@@ -69,6 +69,8 @@ class Judgement:
             key = (event.source, event.source_port, event.name, event.qtype)
         else:
             key = (event.source, event.source_port, event.destination, str(event.port))
+            if not event.rule and key in self._heard:
+                return  # the sidecar's word about it: how it went, not why
         self._heard[key] = event
         self._heard.move_to_end(key)
         if len(self._heard) > KEPT:
@@ -84,7 +86,7 @@ class Judgement:
         event = self._event((text(client[0]), client[1], name, kind), time_s)
         if event is not None:
             return Told(event.verdict, event.why or event.plane, name, event.host, who(event))
-        if self.resolve is None or not name:
+        if self.resolve is None or not name or not qtype:
             return Told("", "", name)
         found = self.resolve(name, kind)
         return Told(found.verdict.value, found.why, name, found.host)

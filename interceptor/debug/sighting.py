@@ -15,6 +15,7 @@ from interceptor.debug.pcaprecord import RAW, Direction, Record
 from interceptor.debug.viewpoint import Role, Viewpoint
 
 LARGEST = 20_000  # packets held at most; then the oldest goes on before its time
+HEAVIEST = 64 << 20  # bytes of theirs, likewise
 
 
 @dataclass(slots=True)
@@ -54,19 +55,29 @@ class Hold:
     span_s: float = 0.25
     _heap: list[tuple[int, int, float, Sighting]] = field(default_factory=list)
     _count: int = 0
+    _bytes: int = 0
 
     def push(self, sighting: Sighting, now_s: float) -> None:
         """``now_s``: of a clock that never jumps."""
         heapq.heappush(self._heap, (sighting.time_ns, self._count, now_s, sighting))
         self._count += 1
+        self._bytes += len(sighting.data)
 
     def pop(self, now_s: float) -> Iterator[Sighting]:
         """What has waited long enough, in the order of its time."""
         heap = self._heap
-        while heap and (heap[0][2] + self.span_s <= now_s or len(heap) > LARGEST):
-            yield heapq.heappop(heap)[3]
+        while heap and (heap[0][2] + self.span_s <= now_s or self._is_full()):
+            yield self._next()
 
     def drain(self) -> Iterator[Sighting]:
         """All that is left."""
         while self._heap:
-            yield heapq.heappop(self._heap)[3]
+            yield self._next()
+
+    def _is_full(self) -> bool:
+        return len(self._heap) > LARGEST or self._bytes > HEAVIEST
+
+    def _next(self) -> Sighting:
+        found = heapq.heappop(self._heap)[3]
+        self._bytes -= len(found.data)
+        return found

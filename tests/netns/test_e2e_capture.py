@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from interceptor.errors import CommandFailed
 from interceptor.host import command
 from interceptor.lab.agent import Agent
 from interceptor.lab.removal import wait_until
@@ -175,6 +176,12 @@ def test_the_daemon_s_decisions_were_heard(report: dict[str, object]) -> None:
     decisions = report["decisions"]
     assert isinstance(decisions, dict)
     assert decisions["heard"] >= 2
+
+
+def test_who_may_not_see_packets_is_told_what_it_takes(member: Agent, tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="run as root, or with CAP_NET_RAW") as caught:
+        member.run_unprivileged("capture", "-w", str(tmp_path / "a"))
+    assert caught.value.code == 1
 
 
 def test_wireshark_captures_through_us(member: Agent, tmp_path: Path) -> None:

@@ -77,6 +77,15 @@ def test_a_packet_on_lo_is_seen_once_with_the_kernel_s_time(there: Any) -> None:
         taker.close()
 
 
+def test_without_a_program_everything_is_taken(there: Any) -> None:
+    taker = there.call(PacketSocket, device(there, "lo"), None)
+    try:
+        there.call(send, "127.0.0.1", 5354, b"other")
+        assert any(packet.data.endswith(b"other") for packet in received(taker))
+    finally:
+        taker.close()
+
+
 def test_a_packet_that_is_cut_tells_how_long_it_was(there: Any) -> None:
     program = packetfilter.build("udp port 5353", packetfilter.ETHERNET, 64)
     taker = there.call(PacketSocket, device(there, "lo"), program)

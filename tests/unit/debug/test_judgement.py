@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interceptor.debug import dnsquestion
 from interceptor.debug.event import Event, Kind
 from interceptor.debug.judgement import Judgement
 from tests.unit.debug.sighted import ENDPOINT, OWN, REVIEWS, TIME_NS, VIP, judgement
 
 NOW_S = TIME_NS / 1e9
 CLIENT = ip_address(OWN).packed, 40000
+JUDGE = judgement()
 CALLED = ip_address(VIP).packed, 9080
 
 
@@ -23,6 +28,15 @@ def test_the_sidecar_s_own_call_is_exempt() -> None:
     told = judgement().outbound(CLIENT, CALLED, 1337, NOW_S)
     assert told.text.startswith("pass rule 2: ")
     assert told.text.endswith("; uid 1337")
+
+
+@given(st.binary(max_size=100), st.integers(0, 0xFFFF))
+def test_no_question_makes_it_fail(labels: bytes, qtype: int) -> None:
+    wire = b"\0\7\1\0\0\1\0\0\0\0\0\0" + labels + b"\0" + qtype.to_bytes(2, "big") + b"\0\1"
+    question = dnsquestion.parse(wire)
+    if question is not None:
+        told = JUDGE.query(CLIENT, question.name, question.qtype, NOW_S)
+        assert told.verdict in ("", "pass", "answer", "nodata")
 
 
 def test_what_arrives_is_judged_as_such() -> None:

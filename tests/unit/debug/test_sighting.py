@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from interceptor.debug import sighting
 from interceptor.debug.pcaprecord import ETHERNET, RAW
 from interceptor.debug.sighting import Hold, Sighting
@@ -37,6 +39,15 @@ def test_no_more_than_so_many_wait() -> None:
     for _ in range(sighting.LARGEST + 5):
         hold.push(one, 0.0)
     assert len(list(hold.pop(0.0))) == 5
+
+
+def test_no_more_bytes_than_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = Hold(span_s=1e9)
+    monkeypatch.setattr(sighting, "HEAVIEST", 3 * len(at(1).data))
+    for time_ns in range(5):
+        hold.push(at(time_ns), 0.0)
+    assert [each.time_ns for each in hold.pop(0.0)] == [0, 1]
+    assert [each.time_ns for each in hold.drain()] == [2, 3, 4]
 
 
 def test_a_record_is_the_whole_frame_or_its_packet() -> None:
