@@ -129,6 +129,9 @@ CASES: tuple[tuple[str, str, str, bool], ...] = (
 _REASONS: dict[tuple[str, str], tuple[object, object]] = {}
 
 
+FLAGS = {"udp": "+notcp", "tcp": "+tcp"}
+
+
 def reasons(agent: Agent) -> dict[tuple[str, str], tuple[object, object]]:
     """Why and by which host, as `resolve` says; the mesh is the same for every back end."""
     if not _REASONS:
@@ -138,39 +141,41 @@ def reasons(agent: Agent) -> dict[tuple[str, str], tuple[object, object]]:
     return _REASONS
 
 
-@pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_every_query_is_told_as_it_was_asked_and_answered(
-    member: Agent, version: int, transport: str
+def ask_and_compare(
+    trace: Trace, case: tuple[str, str, str, bool], version: int, port: int
 ) -> None:
-    cases, told = CASES, reasons(member)
-    if is_kernel(member) and transport == "udp":
-        cases = tuple(case for case in CASES if case[3])
-    with listening(member, f"told-{version}-{transport}") as trace:
-        for number, (name, kind, verdict, _) in enumerate(cases):
-            port = 40_000 + version * 1000 + (transport == "tcp") * 100 + number
-            before = time.time()
-            pid, text = dig(
-                member,
-                name,
-                kind,
-                f"@{SERVERS[version]}",
-                f"-b{SOURCES[version]}#{port}",
-                "+tcp" if transport == "tcp" else "+notcp",
-            )
-            one = trace.wait(source_port=port)
-            assert (one["name"], one["qtype"]) == (name.rstrip("."), kind)
-            assert (one["source"], one["protocol"]) == (SOURCES[version], transport)
-            assert (one["destination"], one["port"]) == (SERVERS[version], 53)
-            assert (one["kind"], one["verdict"]) == ("dns", verdict)
-            answers = cast("list[str]", one["answers"])
-            assert sorted(answers) == (sorted(data(text)) if verdict != "pass" else [])
-            assert (one["pid"], one["comm"], one["uid"]) == (pid, "dig", 0)
-            assert before - 0.1 <= cast("float", one["time_s"]) <= time.time() + 0.1
-            assert 0 < cast("float", one["took_s"]) < 2
-            assert (one["why"], one["host"]) == told[name, kind]
+    """One query, by the transport that the port's hundred says."""
+    name, kind, verdict, _ = case
+    transport = "tcp" if port % 1000 >= 100 else "udp"
+    before = time.time()
+    words = [f"@{SERVERS[version]}", f"-b{SOURCES[version]}#{port}", FLAGS[transport]]
+    pid, text = dig(trace.agent, name, kind, *words)
+    one = trace.wait(source_port=port)
+    assert (one["name"], one["qtype"]) == (name.rstrip("."), kind)
+    assert (one["source"], one["protocol"]) == (SOURCES[version], transport)
+    assert (one["destination"], one["port"]) == (SERVERS[version], 53)
+    assert (one["kind"], one["verdict"]) == ("dns", verdict)
+    answers = cast("list[str]", one["answers"])
+    assert sorted(answers) == (sorted(data(text)) if verdict != "pass" else [])
+    assert (one["pid"], one["comm"], one["uid"]) == (pid, "dig", 0)
+    assert before - 0.1 <= cast("float", one["time_s"]) <= time.time() + 0.1
+    assert 0 < cast("float", one["took_s"]) < 2
+    assert (one["why"], one["host"]) == reasons(trace.agent)[name, kind]
 
 
+def test_every_query_is_told_as_it_was_asked_and_answered(member: Agent) -> None:
+    of_worker = CASES
+    if is_kernel(member):
+        of_worker = tuple(case for case in CASES if case[3])
+    with listening(member, "told") as trace:
+        for version in (4, 6):
+            for transport, cases in (("udp", of_worker), ("tcp", CASES)):
+                first = 40_000 + version * 1000 + (transport == "tcp") * 100
+                for number, case in enumerate(cases):
+                    ask_and_compare(trace, case, version, first + number)
+
+
+@pytest.mark.parametrize("member", ["nftables"], indirect=True)
 def test_filters_are_the_daemon_s(member: Agent) -> None:
     with listening(member, "filtered", "--service", "reviews") as trace:
         dig(member, "_http._tcp.ratings.mesh.internal", "SRV")
@@ -180,6 +185,7 @@ def test_filters_are_the_daemon_s(member: Agent) -> None:
         assert {one["host"] for one in trace.events()} == {REVIEWS}
 
 
+@pytest.mark.parametrize("member", ["nftables"], indirect=True)
 def test_a_process_s_own_queries_can_be_followed(member: Agent) -> None:
     with listening(member, "verdicts", "--verdict", "answer", "--verdict", "pass") as trace:
         pid, _ = dig(member, "www.corp.example", "A", "+tcp")
@@ -188,6 +194,7 @@ def test_a_process_s_own_queries_can_be_followed(member: Agent) -> None:
         assert not trace.find(qtype="MX")
 
 
+@pytest.mark.parametrize("member", ["nftables"], indirect=True)
 def test_a_bound_is_kept_and_what_it_left_out_is_said(member: Agent) -> None:
     script = "for n in 1 2 3 4 5 6 7 8 9 10; do dig +tries=1 +time=1 $0 SRV; done >/dev/null"
     asked, began = 0, time.monotonic()
@@ -206,6 +213,7 @@ def test_a_bound_is_kept_and_what_it_left_out_is_said(member: Agent) -> None:
         assert 0 < left_out <= asked - told
 
 
+@pytest.mark.parametrize("member", ["nftables"], indirect=True)
 def test_a_trace_ends_after_its_time_or_count(member: Agent) -> None:
     with tracing(member, "timed", "--duration", "100ms") as trace:
         assert trace.process.wait(10) == 0
@@ -216,6 +224,7 @@ def test_a_trace_ends_after_its_time_or_count(member: Agent) -> None:
         assert len(trace.events()) == 2
 
 
+@pytest.mark.parametrize("member", ["nftables"], indirect=True)
 def test_ctrl_c_ends_it_cleanly_and_a_summary_says_what_was_found(member: Agent) -> None:
     argv = ["env", f"PYTHONPATH={PACKAGE_ROOT}", *member.argv("trace", "--summary")]
     process = member.lab.start(member.host, argv, "summary")
@@ -254,6 +263,7 @@ def _diag_sockets(agent: Agent, pid: int) -> list[str]:
     return [name for name in held if name.removeprefix("socket:[").rstrip("]") in with_inode]
 
 
+@pytest.mark.parametrize("member", ["nftables"], indirect=True)
 def test_a_killed_listener_turns_everything_off(member: Agent) -> None:
     worker = cast("int", cast("Tree", member.read("status")["dns"])["worker_pid"])
     with listening(member, "killed") as trace:
