@@ -108,6 +108,9 @@ class Redaction:
 
     def _counted(self, by: str) -> Callable[[re.Match[str]], str]:
         def replace(found: re.Match[str]) -> str:
+            head = found[1].rstrip(" \t\n:=\"'\\") if found.re.groups else ""
+            if _HARMLESS_NAME.search(head):
+                return found[0]
             told = found.expand(by)
             if told != found[0]:
                 self.count += 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CAPABILITIES = {
+    "CAP_CHOWN": 0,
     "CAP_DAC_OVERRIDE": 1,
     "CAP_KILL": 5,
     "CAP_SETGID": 6,

@@ -106,7 +106,7 @@ def _mapped(body: Tree, matches: Sequence[Match], text: str) -> Iterator[Rule]:
     for element, verdict in elements:
         kind = next(iter(cast("Tree", verdict)))
         target = cast("Tree", verdict)[kind]
-        name = str(cast("Tree", target)["target"]) if isinstance(target, dict) else ""
+        name = str(target.get("target", "")) if isinstance(target, dict) else ""
         match = Match(key, tuple(_values(element)))
         yield Rule((*matches, *before, match), kind, name, f"{text}: {kind}")
 
