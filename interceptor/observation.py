@@ -175,19 +175,20 @@ class _Looker:
         self.listening[key] = known
 
     def _is_open(self, entry: Entry, *, first: bool) -> None:
-        """A TCP connection at the first look, a connected UDP socket at any."""
+        """A TCP connection that was there at the first look, a connected UDP socket at any; of
+        others what their beginning was too short to tell."""
         if ip_address(entry.remote[0]).is_loopback or entry.remote[1] == _DNS:
-            return
-        if (entry.protocol == "tcp" and not first) or not entry.socket.inode:
             return
         comes = ("tcp", entry.local[1]) in self.listening and entry.protocol == "tcp"
         ends = (*entry.remote, *entry.local) if comes else (*entry.local, *entry.remote)
-        if self.ledger.find(ends) is None:
-            owner = owner_name(self._finder.of(entry.socket))
-            way, device = Way.IN if comes else Way.OUT, self._device(entry)
-            self.ledger.open(
-                Flow(ends, way, entry.protocol, before=first, owner=owner, device=device)
-            )
+        flow = self.ledger.find(ends)
+        if flow is None:
+            if not entry.socket.inode or (entry.protocol == "tcp" and not first):
+                return
+            flow = Flow(ends, Way.IN if comes else Way.OUT, entry.protocol, before=first)
+            self.ledger.open(flow)
+        flow.device = flow.device or self._device(entry)
+        flow.owner = flow.owner or owner_name(self._finder.of(entry.socket))
 
     def _device(self, entry: Entry) -> str:
         """The device that the user bound it to; of a link-local address it is its scope."""
