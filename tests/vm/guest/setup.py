@@ -123,7 +123,9 @@ def make(parts: Parts, disk: Path, bench_s: float) -> Record:
     try:
         boot_s = time.monotonic() - started
         machine.run(f"mkdir -p {bench.MOUNT} && mount -o ro {BENCH_DISK} {bench.MOUNT}")
-        machine.run(f"echo '{BENCH_DISK} {bench.MOUNT} ext4 ro 0 0' >>/etc/fstab")
+        machine.run(
+            f"echo '{BENCH_DISK} {bench.MOUNT} ext4 ro,nofail,x-systemd.device-timeout=600 0 0' >>/etc/fstab"
+        )
         place_peer(machine)
         place_stretch(machine)
         before = machine.read(MODULES).split()

