@@ -123,9 +123,8 @@ def make(parts: Parts, disk: Path, bench_s: float) -> Record:
     try:
         boot_s = time.monotonic() - started
         machine.run(f"mkdir -p {bench.MOUNT} && mount -o ro {BENCH_DISK} {bench.MOUNT}")
-        machine.run(
-            f"echo '{BENCH_DISK} {bench.MOUNT} ext4 ro,nofail,x-systemd.device-timeout=600 0 0' >>/etc/fstab"
-        )
+        options = "ro,nofail,x-systemd.device-timeout=600"
+        machine.run(f"echo '{BENCH_DISK} {bench.MOUNT} ext4 {options} 0 0' >>/etc/fstab")
         place_peer(machine)
         place_stretch(machine)
         before = machine.read(MODULES).split()
