@@ -61,8 +61,9 @@ def top(
 ) -> None:
     """Names and services by rate and latency, verdicts, reasons, and how the agent is.
 
-    Keys: q quit; r, l, n order by rate, latency, name; / filter; p pause. To a pipe, and with
-    --batch, --once or --json, it prints: with --json one object a line for each interval.
+    Keys: q quit; r, l, n order by rate, latency, name; c who calls, instead of services;
+    / filter; p pause. To a pipe, and with --batch, --once or --json, it prints: with --json one
+    object a line for each interval.
     """
     from interceptor.debug import board
     from interceptor.debug import top as views

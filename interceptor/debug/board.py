@@ -14,7 +14,7 @@ from interceptor.debug.top import CountRow, NameRow, ServiceRow, View
 Row = TypeVar("Row", NameRow, ServiceRow, CountRow)
 
 WIDTH = 80  # of a terminal that does not say
-KEYS = "q quit  r rate  l latency  n name  / filter  p pause"
+KEYS = "q quit  r rate  l latency  n name  c calls  / filter  p pause"
 SHARES = (0.45, 0.35, 0.2)  # of the lines that there are: names, services, reasons
 
 
@@ -28,9 +28,11 @@ class Sort(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What the user has chosen. ``wanted``: a part of what rows have to be called."""
+    """What the user has chosen. ``wanted``: a part of what rows have to be called. ``by_caller``:
+    connections as processes make them, instead of services as the sidecar counts them."""
 
     order: Sort = Sort.RATE
+    by_caller: bool = False
     wanted: str = ""
     is_typing: bool = False
     is_paused: bool = False
@@ -45,6 +47,8 @@ def press(screen: Screen, key: str) -> Screen:
         return replace(screen, is_over=True)
     if key in ("p", " "):
         return replace(screen, is_paused=not screen.is_paused)
+    if key == "c":
+        return replace(screen, by_caller=not screen.by_caller)
     if key == "/":
         return replace(screen, is_typing=True, wanted="")
     if key == "\x1b":
@@ -76,7 +80,7 @@ def render(view: View, screen: Screen, width: int, height: int) -> list[Line]:
 def render_plain(view: View, screen: Screen, rows: int) -> list[Line]:
     """Everything, for a pipe: at most so many rows of each table, no line cut."""
     out = boardhead.render(view)
-    for head, body in _sections(view, screen, 0):
+    for head, body in _every(view, screen):
         if body:
             out += [Line(""), head, *body[:rows]]
             if len(body) > rows:
@@ -92,7 +96,7 @@ def _foot(screen: Screen) -> Line:
         told.append(f"filter {screen.wanted!r}")
     if screen.is_paused:
         told.append("PAUSED")
-    return Line(f"{KEYS}   [{', '.join(told)}]", Tone.KEYS)
+    return Line(f"[{', '.join(told)}]  {KEYS}", Tone.KEYS)
 
 
 def _cut(line: Line, width: int) -> Line:
@@ -119,18 +123,26 @@ def _tables(view: View, screen: Screen, width: int, room: int) -> Iterable[Line]
 
 
 def _sections(view: View, screen: Screen, width: int) -> list[tuple[Line, list[Line]]]:
-    """Names, services, reasons: the head of the table, and its rows. ``width`` 0: any."""
-    by_envoy = bool(view.services)
-    services = (
-        _services(_chosen(view.services, screen, lambda row: row.name), width)
-        if by_envoy
-        else _names("CALLED", _chosen(view.calls, screen, lambda row: row.name), width)
-    )
+    """Names, services or calls, reasons: the head of the table, and its rows. ``width`` 0: any."""
+    by_caller = screen.by_caller or not view.services
     return [
         _names("NAME", _chosen(view.names, screen, lambda row: row.name), width),
-        services,
+        _called(view, screen, width)
+        if by_caller
+        else _services(_chosen(view.services, screen, lambda row: row.name), width),
         _reasons(_chosen(view.reasons, screen, lambda row: " ".join(row.what)), width),
     ]
+
+
+def _every(view: View, screen: Screen) -> list[tuple[Line, list[Line]]]:
+    """All tables, of any width."""
+    names, services, reasons = _sections(view, replace(screen, by_caller=False), 0)
+    called = [_called(view, screen, 0)] if view.services else []
+    return [names, services, *called, reasons]
+
+
+def _called(view: View, screen: Screen, width: int) -> tuple[Line, list[Line]]:
+    return _names("CALLED", _chosen(view.calls, screen, lambda row: row.name), width)
 
 
 def _chosen(rows: Sequence[Row], screen: Screen, name: Callable[[Row], str]) -> list[Row]:
@@ -196,8 +208,8 @@ def _services(rows: Sequence[ServiceRow], width: int) -> tuple[Line, list[Line]]
                 str(row.active),
                 _rate(row.failed),
                 _rate(row.errors),
-                span(row.p50_s),
-                span(row.p99_s),
+                _whole_ms(row.p50_s),
+                _whole_ms(row.p99_s),
             ),
             Tone.ALERT if row.failed or row.errors else Tone.PLAIN,
         )
@@ -205,6 +217,11 @@ def _services(rows: Sequence[ServiceRow], width: int) -> tuple[Line, list[Line]]
     ]
     heads = ("REQ/S", "CONN/S", "OPEN", "FAIL/S", "5XX/S", "P50", "P99")
     return Line(line("SERVICE", *heads), Tone.HEAD), body
+
+
+def _whole_ms(value_s: float | None) -> str:
+    """Envoy counts whole milliseconds."""
+    return "<1ms" if value_s == 0 else span(value_s)
 
 
 def _reasons(rows: Sequence[CountRow], width: int) -> tuple[Line, list[Line]]:

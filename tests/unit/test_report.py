@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from time import monotonic
 from typing import cast
 
-from interceptor import report
+from interceptor import config, report
 from interceptor.debug import status
 from interceptor.errors import Problem
 from interceptor.mesh.model import Host, Kind
@@ -42,3 +44,45 @@ def test_the_name_table_is_istiods() -> None:
     assert report.name_table(told)["table"] == {
         "a": {"ips": [], "registry": "Kubernetes", "shortname": "a", "namespace": "n"}
     }
+
+
+def serve_once(text: str) -> int:
+    """The port of 127.0.0.1 at which one HTTP request gets ``text``."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        with listener, listener.accept()[0] as client:
+            client.recv(4096)
+            head = f"HTTP/1.0 200 OK\r\nContent-Length: {len(text)}\r\n\r\n"
+            client.sendall((head + text).encode())
+
+    threading.Thread(target=answer, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+def external(port: int) -> Told:
+    flags = {"sidecar.mode": "external", "sidecar.admin_port": port}
+    return Told(config=config.parse("", flags=flags))
+
+
+def test_the_sidecar_s_clusters_are_those_that_carry_the_mesh() -> None:
+    port = serve_once(
+        "cluster.admin.upstream_rq_total: 9\n"
+        "cluster.interceptor-ads.upstream_cx_active: 1\n"
+        "cluster.outbound|80||a;.upstream_rq_total: 3\n"
+    )
+    found = report.sidecar_usage(external(port))
+    (cluster,) = cast("list[dict[str, object]]", found["clusters"])
+    assert (cluster["cluster"], cluster["requests"]) == ("outbound|80||a", 3)
+    assert found["problem"] == ""
+
+
+def test_a_sidecar_that_does_not_answer_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = int(taken.getsockname()[1])
+    found = report.sidecar_usage(external(port))
+    assert found["clusters"] == []
+    assert str(port) in str(found["problem"])
+    assert "none" in str(
+        report.sidecar_usage(Told(config=config.parse("sidecar: {mode: none}")))["problem"]
+    )

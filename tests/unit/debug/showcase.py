@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from interceptor.debug import event as events
 from interceptor.debug import reading, top
 from interceptor.debug.event import Event, Kind
@@ -91,5 +93,6 @@ def told() -> Ranking:
     return found
 
 
+@cache
 def view() -> View:
     return top.build(look(10, 100), look(12, 200), told())

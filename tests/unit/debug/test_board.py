@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interceptor.debug import board
@@ -19,7 +19,8 @@ def texts(screen: Screen = Screen(), width: int = 80, height: int = 24) -> list[
     return [line.text for line in board.render(showcase.view(), screen, width, height)]
 
 
-@given(width=st.integers(60, 200), height=st.integers(14, 80))
+@settings(deadline=None)
+@given(width=st.integers(72, 200), height=st.integers(14, 80))
 def test_it_is_as_high_as_the_terminal_and_never_wider(width: int, height: int) -> None:
     found = texts(width=width, height=height)
     assert len(found) == height
@@ -89,6 +90,7 @@ def test_a_pause_is_said_and_ends_by_the_same_key() -> None:
     assert board.press(paused, " ") == Screen()
 
 
+@settings(deadline=None)
 @given(keys=st.text())
 def test_no_key_breaks_anything(keys: str) -> None:
     screen = Screen()
@@ -107,6 +109,30 @@ def test_a_pipe_gets_whole_names_and_is_told_what_is_missing() -> None:
 def test_a_service_that_fails_stands_out() -> None:
     found = board.render(showcase.view(), Screen(), 80, 24)
     assert next(line for line in found if ":9080" in line.text).tone is Tone.ALERT
+
+
+def test_calls_are_shown_by_who_makes_them_where_that_is_wanted() -> None:
+    row = NameRow("10.0.0.7:80", 3.0, {"pass": 6}, None, None, "ebpf", "rule", ("shop.service",))
+    view = replace(showcase.view(), calls=(row,))
+
+    def shown(screen: Screen) -> str:
+        return "\n".join(line.text for line in board.render(view, screen, 120, 24))
+
+    by_caller = board.press(Screen(), "c")
+    assert "SERVICE" in shown(Screen())
+    assert "CALLED" not in shown(Screen())
+    assert "pass, ebpf by shop.service" in shown(by_caller)
+    assert "SERVICE" not in shown(by_caller)
+    assert board.press(by_caller, "c") == Screen()
+    plain = "\n".join(line.text for line in board.render_plain(view, Screen(), 9))
+    assert "SERVICE" in plain
+    assert "CALLED" in plain
+
+
+def test_less_than_a_millisecond_is_said_so() -> None:
+    (row,) = showcase.view().services
+    view = replace(showcase.view(), services=(replace(row, p50_s=0.0),))
+    assert any("<1ms" in line.text for line in board.render(view, Screen(), 80, 24))
 
 
 def test_without_a_sidecar_of_ours_the_called_destinations_are_shown() -> None:
