@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -30,6 +31,8 @@ from interceptor.host.probe import Device, LinkLayer
 from interceptor.mesh.table import EMPTY, MeshTable
 
 LARGEST = 262_144  # bytes of a packet; what tcpdump takes by default
+
+_NAMES = 4096  # whose answers are kept at hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,8 @@ def know(config: Config) -> Known:
 
 def _judgement(config: Config, built: Plan, table: MeshTable = EMPTY) -> Judgement:
     answers = assembly.answers(config, table)
-    return Judgement(built, tuple(table.hosts.values()), answers.resolve)
+    resolve = functools.lru_cache(_NAMES)(answers.resolve)
+    return Judgement(built, tuple(table.hosts.values()), resolve)
 
 
 def open_aliases(config: Config, undo: ExitStack) -> Unalias:

@@ -44,7 +44,7 @@ class Sighting:
         data = self.packet.packet if packet is None else packet
         cut = self.length - len(self.data)
         return Record(
-            self.time_ns, role, RAW, data, len(data) + max(cut, 0), comment, self.direction
+            self.time_ns, role.value, RAW, data, len(data) + max(cut, 0), comment, self.direction
         )
 
 
