@@ -62,7 +62,8 @@ ALLOWED = {
     "bundle": BASE | SIBLINGS | {"host", "assembly", "checkup"},
     "situation": BASE | SIBLINGS | {"host", "assembly"},
     "loss": BASE | SIBLINGS | {"host", "assembly"},
-    "witness": BASE | SIBLINGS | {"host", "running"},
+    "witness": BASE | SIBLINGS | {"host", "onlooker", "running"},
+    "onlooker": BASE | SIBLINGS | {"host", "assembly", "running"},
     "reload": BASE | {"host"},
     "ruling": BASE | SIBLINGS | {"host"},
     "rehearsal": BASE | SIBLINGS | {"host", "assembly", "ruling"},
@@ -109,6 +110,7 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "dns/view.py": "tests/netns/bpf/test_publisher.py",
     "situation.py": "tests/netns/test_daemon.py",
     "checkup.py": "tests/netns/test_doctor.py",
+    "debug/doctor/fact.py": "values only",
     "selftest.py": "tests/netns/test_doctor.py",
     "lab/selftest/call.py": "tests/netns/test_doctor.py",
     "lab/selftest/channel.py": "tests/netns/test_doctor.py",
@@ -241,6 +243,7 @@ WALL_CLOCK = {
     "checkup.py": "the year, which is only shown",
     "source/moment.py": "the date of the last good table, which is only shown",
     "debug/event.py": "when something was decided, which is only shown",
+    "debug/accessline.py": "when the sidecar took a connection, which is only shown",
 }
 """Modules that may ask for the date. Nothing may be decided by it: clocks jump."""
 

@@ -79,8 +79,7 @@ class State(enum.IntEnum):
     UNTOLD = 7
 
 
-STATE_SIZE = 8
-WORKER_PATIENCE_NS = 1_500_000_000
+STATE_SIZE, WORKER_PATIENCE_NS = 8, 1_500_000_000
 
 
 class PolicyFlag(enum.IntFlag):
@@ -181,8 +180,7 @@ class Listener(enum.IntEnum):
 
 LISTENERS_SIZE = 8
 
-NAME_SIZE = 128
-ADDRESSES = 8
+NAME_SIZE, ADDRESSES = 128, 8
 MARK_ROOT, MARK_CLUSTER, MARK_OWN = 0, 0xFE, 0xFF
 HASH_FACTOR = 0x9E3779B97F4A7C15
 
@@ -226,11 +224,10 @@ LOCALE_SIZE = LOCALE_HEAD.size + SUFFIXES * SUFFIX.size
 
 PACKET_SIZE = 1024
 HANDOVER = Struct(f"=IIII{PACKET_SIZE}s")  # length, interface index, place, 0, packet
-COMM_SIZE = 16
-MAKER = Struct(f"=II{COMM_SIZE}s")  # pid, 0, name
+COMM_SIZE, MAKER = 16, Struct("=II16s")  # pid, 0, name
 EVENT = Struct(f"=QIIIIIHH16s{NAME_SIZE}sQQ16sH6x{COMM_SIZE}s")
-"""time, kind, result, uid, interface index, pid, query type, port, address, name; cookie, cgroup,
-source, its port, name of pid."""
+"""time, kind, result, uid, interface index, pid, query type, port, address, name asked; cookie,
+cgroup, source and its port, name of pid."""
 
 
 class EventKind(enum.IntEnum):

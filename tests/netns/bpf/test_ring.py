@@ -64,19 +64,15 @@ def ring(host: Host) -> Ring:
     return Ring(host.folder, VIEW, Finder(), Flows())
 
 
-async def until(found: list[Event], count: int) -> None:
-    async with asyncio.timeout(3):
-        while len(found) < count:
-            await asyncio.sleep(0.01)
-
-
 def test_decisions_are_told_while_somebody_listens(host: Host, ring: Ring) -> None:
     found: list[Event] = []
 
     async def listen() -> None:
-        await ring.open(found.append)
+        arrived = asyncio.Event()
+        await ring.open(lambda event: (found.append(event), arrived.set())[0])
         host.ask("a.test")
-        await until(found, 1)
+        async with asyncio.timeout(3):
+            await arrived.wait()
         await ring.close()
 
     before_s = time.time()
