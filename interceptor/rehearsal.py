@@ -20,7 +20,7 @@ from interceptor.capture.rule import Verdict
 from interceptor.capture.scope import Scope
 from interceptor.config import Config
 from interceptor.debug import explain, vantage
-from interceptor.debug.attempt import Attempt
+from interceptor.debug.attempt import Attempt, Sender
 from interceptor.debug.replay import Fate
 from interceptor.debug.vantage import Vantage
 from interceptor.host import resolver
@@ -152,10 +152,8 @@ class Rehearsal:
 
     def _flow(self, attempt: Attempt) -> Flow:
         """The attempt as rules meet it."""
-        leaves = attempt.hook is Hook.OUTPUT
-        owner, version = self._owner, attempt.destination.version
-        if attempt.is_sidecars:
-            owner = Owner(self.config.sidecar.uid, self.config.sidecar.gid)
+        leaves, version = attempt.hook is Hook.OUTPUT, attempt.destination.version
+        owner = self._owner_of(attempt.sender) if leaves else Owner()
         return Flow(
             hook=attempt.hook,
             protocol=attempt.protocol,
@@ -163,10 +161,19 @@ class Rehearsal:
             destination=attempt.destination,
             port=attempt.port,
             interface=attempt.interface,
-            uid=(owner.uid if attempt.uid is None else attempt.uid) if leaves else None,
-            gid=(owner.gid if attempt.gid is None else attempt.gid) if leaves else None,
-            cgroup=owner.cgroup if leaves else "",
+            uid=owner.uid,
+            gid=owner.gid,
+            cgroup=owner.cgroup,
+            mark=self._steering.mark if attempt.sender.is_agents else 0,
         )
+
+    def _owner_of(self, sender: Sender) -> Owner:
+        """What the capture tells, else what was given for it."""
+        given = self._owner
+        if sender.is_sidecars:
+            return Owner(self.config.sidecar.uid, self.config.sidecar.gid)
+        uid = given.uid if sender.uid is None else sender.uid
+        return Owner(uid, given.gid if sender.gid is None else sender.gid, given.cgroup)
 
 
 def look_from(

@@ -20,7 +20,7 @@ from interceptor.cli import main, option
 from interceptor.config import Config
 from interceptor.debug import contrast, pcap, selection
 from interceptor.debug import replay as replaying
-from interceptor.debug.attempt import Finder
+from interceptor.debug.attempt import UNKNOWN, Finder
 from interceptor.debug.contrast import Contrast
 from interceptor.debug.replay import Replayed
 from interceptor.debug.selection import Selection
@@ -59,7 +59,7 @@ def _addresses(
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True, readable=False))
 @click.option(
     "--facts",
     "facts_path",
@@ -285,7 +285,7 @@ def _tell_assumptions(finder: Finder, owner: Owner, own: int) -> None:
         elif not own:
             hint += ": tell its addresses by --own or --facts"
         print(hint, file=sys.stderr)
-    unknown = sum(each.uid is None and each.hook.value == "output" for each in finder.found)
+    unknown = sum(each.sender == UNKNOWN and each.hook.value == "output" for each in finder.found)
     if unknown and owner == Owner():
         print(
             f"{unknown} attempts do not tell their process: judged as one that no rule names"

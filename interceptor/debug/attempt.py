@@ -18,7 +18,7 @@ from interceptor.debug import datagram, dnsanswer
 from interceptor.debug.datagram import TCP, Datagram, Skip
 from interceptor.debug.pcaprecord import Record
 from interceptor.debug.stream import Streams
-from interceptor.debug.vantage import Vantage
+from interceptor.debug.vantage import Place, Vantage
 from interceptor.mesh.model import Address
 
 AGAIN_NS = 50_000_000
@@ -30,6 +30,21 @@ INNER = "between rules and sidecar or DNS worker, where it is not seen what was 
 CUT_QUERY = "a query that the capture cut off: keep more of each packet"
 BEHIND = "behind the first of a connection"
 _OWNER = re.compile(r"\b(uid|gid)[ =](\d+)")
+_AGENTS = "the agent's own"  # of debug/tcpview.py's comments
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent it, as far as a capture tells: by comments (uid, gid, and whether it is the
+    agent's own), and the sidecar's by the interface."""
+
+    uid: int | None = None
+    gid: int | None = None
+    is_sidecars: bool = False
+    is_agents: bool = False
+
+
+UNKNOWN = Sender()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +54,7 @@ class Attempt:
     ``message`` is a query's DNS message, None for connections; ``packet`` the whole IP packet
     of a query over UDP, and ``plain`` whether its headers are. ``asked`` is the place in
     `Finder.found` of the query from whose response the destination was known, -1 where there
-    was none. ``uid`` and
-    ``gid`` are told by the packet's comment only; ``is_sidecars`` by where it was captured.
+    was none.
     """
 
     number: int
@@ -56,9 +70,7 @@ class Attempt:
     packet: bytes = b""
     plain: bool = True
     asked: int = -1
-    uid: int | None = None
-    gid: int | None = None
-    is_sidecars: bool = False
+    sender: Sender = UNKNOWN
 
     @property
     def is_query(self) -> bool:
@@ -94,6 +106,7 @@ class Finder:
         self._sights: dict[Key, _Sight] = {}
         self._streams = Streams()
         self._asked: dict[Key, int] = {}
+        self._openers: dict[Key, Sender] = {}  # of connections to port 53
         self._known: dict[Address, int] = {}
         self._addresses: dict[bytes, Address] = {}
 
@@ -168,7 +181,7 @@ class Finder:
             self.left[NOT_OURS if place is None else INNER] += 1
             self.initiators[packet.source] += place is None
             return False
-        owner = {name: int(number) for name, number in _OWNER.findall(record.comment)}
+        sender = self._sender(packet, record.comment, place)
         is_udp, to = packet.protocol != TCP, self._address(packet.destination)
         if key is not None:
             self._sights[key] = _Sight(len(self.found), record.time_ns)
@@ -188,12 +201,25 @@ class Finder:
                 b"" if message is None else packet.packet,
                 packet.plain,
                 self._known.get(to, -1) if message is None else -1,
-                owner.get("uid"),
-                owner.get("gid"),
-                place.is_sidecars,
+                sender,
             )
         )
         return True
+
+    def _sender(self, packet: Datagram, comment: str, place: Place) -> Sender:
+        """Of a query over TCP whoever opened the connection, where its own packet is silent."""
+        ends = (packet.source, packet.source_port, packet.destination, packet.port)
+        found = UNKNOWN
+        if comment or place.is_sidecars:
+            ids = {name: int(number) for name, number in _OWNER.findall(comment)}
+            is_agents = _AGENTS in comment
+            found = Sender(ids.get("uid"), ids.get("gid"), place.is_sidecars, is_agents)
+        if packet.protocol == TCP and packet.port == DNS_PORT:
+            if packet.opens:
+                self._openers[ends] = found
+            elif found == UNKNOWN:
+                found = self._openers.get(ends, UNKNOWN)
+        return found
 
     def _hear(self, packet: Datagram, message: bytes) -> None:
         """A response: its addresses are known by the query that it answers."""

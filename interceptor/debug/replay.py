@@ -137,7 +137,7 @@ def tell(replayed: Replayed) -> Event:
         rule=fate.rule,
         why=fate.why,
         to=fate.to,
-        uid=attempt.uid,
+        uid=attempt.sender.uid,
     )
 
 

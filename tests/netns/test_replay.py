@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from dnslib import QTYPE, RCODE, DNSRecord
 
 from interceptor.cli.main import main
 from interceptor.debug import pcap
+from interceptor.lab.removal import wait_until
 from tests.contract.conformance import client
 from tests.contract.conformance.client import Owner
 from tests.netns import replay_call, replay_flow, replay_world
@@ -210,6 +212,46 @@ def test_what_a_plain_tcpdump_saw_outside_is_judged_to_pass(traffic: Traffic) ->
     ordinary -= exempt
     judged = Counter(verdict for ends, verdict in seen.items() if ends in ordinary)
     assert set(judged) == {"pass"}, judged
+
+
+def test_our_own_capture_of_a_running_agent_is_judged_as_it_fared(traffic: Traffic) -> None:
+    """Queries that the kernel answers are in it, and connections as the application has them."""
+    place = traffic.place
+    path = place.folder / "own.pcapng"
+    flows = [flow for flow in replay_flow.flows(600, SEED + 1) if flow.uid == 1000]
+    capture = place.lab.start("vm", place.agent.argv("capture", "-w", str(path)), "capture")
+    try:
+        wait_until(lambda: path.exists() and path.stat().st_size > 0, "the capture")
+        time.sleep(1)
+        sent = client.run(place.lab, "vm", replay_call.send, flows, owner=Owner(1000, 1000))
+        time.sleep(1)
+        capture.signal(signal.SIGINT)
+        assert capture.wait(10) == 0, place.lab.log("vm", "capture")
+    finally:
+        capture.stop()
+    rows: Any = place.replay(path)
+    seen = {(row["kind"], *_ends(row)): row["verdict"] for row in rows}
+    wrong, counts = [], Counter[str]()
+    for flow, fate in zip(flows, sent, strict=True):
+        verdict = live(flow, fate)[0][0]
+        if _is_untold(flow, fate, verdict):
+            continue
+        kind = "dns" if flow.protocol == "udp" else "connection"
+        ends = (flow.protocol, fate.source, fate.source_port, flow.destination, flow.port)
+        counts[verdict] += 1
+        if seen.get((kind, *ends)) != verdict:
+            wrong.append((flow, fate, verdict, seen.get((kind, *ends))))
+    assert wrong == []
+    assert min(counts[word] for word in ("answer", "nodata", "pass", "outbound", "dns")) > 5
+
+
+def _is_untold(flow: Sent, fate: Fate, verdict: str) -> bool:
+    """What such a capture does not have: connections that are left alone, and which version of
+    EDNS a query had that is known by its answer only (BADVERS)."""
+    if flow.protocol == "tcp" or verdict == "pass":
+        return flow.protocol == "tcp" and verdict == "pass"
+    rows = DNSRecord.parse(fate.replies[0]).ar
+    return any(row.rtype == QTYPE.OPT and row.ttl >> 24 for row in rows)
 
 
 def _sent(traffic: Traffic, wanted: Callable[[Sent], bool]) -> Iterator[tuple[Any, ...]]:

@@ -15,7 +15,7 @@ from interceptor.capture.factfile import Saved
 from interceptor.capture.plan import Facts, Flow, Hook
 from interceptor.config import Config
 from interceptor.debug import explain
-from interceptor.debug.attempt import Attempt
+from interceptor.debug.attempt import Attempt, Sender
 from interceptor.mesh.model import AppProtocol, Endpoint, Host, Kind, Port
 from interceptor.mesh.table import MeshTable
 from interceptor.rehearsal import Called, Owner, Rehearsal
@@ -64,10 +64,15 @@ def test_who_sent_it_is_told_by_the_capture_else_by_the_options() -> None:
     text = "capture: {owners: {exclude_uids: [1000], exclude_cgroups: [system.slice]}}"
     assert judge(text).connection(CALL).verdict == "outbound"
     assert judge(text, Owner(uid=1000)).connection(CALL).rule == 4
-    assert judge(text).connection(replace(CALL, uid=1000)).rule == 4
-    assert judge(text, Owner(uid=1000)).connection(replace(CALL, uid=7)).verdict == "outbound"
+    assert judge(text).connection(replace(CALL, sender=Sender(1000))).rule == 4
+    assert (
+        judge(text, Owner(uid=1000)).connection(replace(CALL, sender=Sender(7))).verdict
+        == "outbound"
+    )
     assert judge(text, Owner(cgroup="system.slice/a")).connection(CALL).rule == 4
-    assert judge(text).connection(replace(CALL, is_sidecars=True)).rule == 2
+    assert judge(text).connection(replace(CALL, sender=Sender(is_sidecars=True))).rule == 2
+    relayed = replace(CALL, port=53, sender=Sender(is_agents=True))
+    assert judge(text).connection(relayed).rule == 2
 
 
 def test_udp_to_a_mesh_host_is_told_to_pass() -> None:
@@ -136,7 +141,7 @@ def test_kept_decisions_are_those_of_scope_and_explain(text: str, flows: list[Fl
         attempt = Attempt(
             *(1, 0, flow.hook, flow.interface, flow.protocol, flow.source, 4000),
             *(flow.destination, flow.port),
-            uid=flow.uid,
+            sender=Sender(flow.uid),
         )
         decision = scope.decide(built, flow)
         called = explain.find(TABLE.hosts.values(), flow)

@@ -15,7 +15,7 @@ from scapy.layers.inet6 import IPv6
 from interceptor.capture.plan import Hook
 from interceptor.debug import attempt as finding
 from interceptor.debug import vantage
-from interceptor.debug.attempt import Finder
+from interceptor.debug.attempt import Finder, Sender
 from interceptor.debug.pcaprecord import RAW, Record
 from interceptor.debug.vantage import Vantage
 
@@ -163,7 +163,26 @@ def test_a_response_that_nobody_asked_for_is_not_believed() -> None:
 def test_a_comment_may_tell_who_sent_it() -> None:
     found = finder()
     found.take(record(syn(), comment="outbound rule 7 uid 1000 gid 100 curl"))
-    assert (found.found[0].uid, found.found[0].gid) == (1000, 100)
+    assert found.found[0].sender == Sender(1000, 100)
+
+
+def test_where_our_own_capture_saw_it_tells_of_sidecar_and_agent() -> None:
+    found = finder()
+    found.take(record(syn(), interface="sidecar out eth0"))
+    found.take(record(syn(SERVER, 53), comment="the agent's own: it relays a query"))
+    assert [each.sender for each in found.found] == [
+        Sender(is_sidecars=True),
+        Sender(is_agents=True),
+    ]
+
+
+def test_a_query_over_tcp_is_its_connection_s_sender_s() -> None:
+    found = finder()
+    data = len(query("a.example")).to_bytes(2, "big") + query("a.example")
+    found.take(record(syn(SERVER, 53), comment="dns rule 5; uid 1000"))
+    segment = IP(src=OWN, dst=SERVER) / TCP(sport=5000, dport=53, flags="PA", seq=8) / data
+    found.take(record(segment))
+    assert [each.sender.uid for each in found.found] == [1000, 1000]
 
 
 PACKETS = [
