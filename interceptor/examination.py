@@ -28,7 +28,7 @@ from interceptor.debug.case import (
 )
 from interceptor.debug.finding import Step
 from interceptor.errors import InterceptorError
-from interceptor.host import cgroup, dial, lock, nameservice, sockets
+from interceptor.host import cgroup, dial, hostsfile, lock, nameservice, sockets
 from interceptor.mesh.model import Address, Host
 from interceptor.sidecar import launch
 from interceptor.sidecar.admin import LIVE, Admin
@@ -50,7 +50,7 @@ def observe(case: Case) -> Case:
     """The same case with what this host shows."""
     unknown: dict[Step, str] = {}
     case = replace(case, running=_try(unknown, Step.TABLE, lambda: _observe_daemon(case)))
-    case = replace(case, resolver=_observe_resolver(case.config))
+    case = replace(case, resolver=_observe_resolver(case))
     if case.flow is not None:
         case = _observe_path(case, unknown)
     return replace(case, unknown=unknown)
@@ -260,15 +260,16 @@ def _last_words(config: Config) -> str:
 # --- names and routes
 
 
-def _observe_resolver(config: Config) -> Resolver:
-    found = nameservice.observe(config.dns.resolv_conf)
+def _observe_resolver(case: Case) -> Resolver:
+    found = nameservice.observe(case.config.dns.resolv_conf)
     encrypted = tuple(
         each.text() for each in sockets.observe(port=DOT_PORT) if each.comm not in FORWARDERS
     )
     resolved = found.resolved
     mode = ", ".join(resolved.links) if resolved.over_tls == "no" else resolved.over_tls
     mode = mode if resolved.runs else ""
-    return Resolver(found.hosts, found.servers, mode, encrypted)
+    by_file = hostsfile.observe(case.found.name) if case.found is not None else ()
+    return Resolver(found.hosts, found.servers, mode, encrypted, by_file)
 
 
 def _observe_routes(case: Case) -> frozenset[Address]:

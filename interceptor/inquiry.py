@@ -186,7 +186,7 @@ def conclude(case: Case) -> Explanation:
     if case.flow is None or case.decision is None:
         assert case.found is not None
         return _unresolved(case.found, case.asked.text)
-    return telling.explain(
+    told = telling.explain(
         case.flow,
         case.decision,
         case.called,
@@ -196,6 +196,10 @@ def conclude(case: Case) -> Explanation:
         rule_text=case.rule_text,
         unknown=case.config.sidecar.unknown_destinations,
     )
+    backend = case.installed.backend if case.installed is not None else ""
+    if told.verdict == "dns" and case.flow.protocol == "udp" and backend == "ebpf":
+        return replace(told, to="the programs' own table")
+    return told
 
 
 def _rule_text(

@@ -129,12 +129,14 @@ class Resolver:
 
     ``nss`` are the sources of `hosts:` in nsswitch.conf, ``dot_mode`` resolved's DNSOverTLS
     (empty: no resolved or not set), ``encrypted`` open connections to port 853, a line each.
+    ``file`` are the addresses that /etc/hosts gives to the name.
     """
 
     nss: tuple[str, ...] = ()
     servers: tuple[Address, ...] = ()
     dot_mode: str = ""
     encrypted: tuple[str, ...] = ()
+    file: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,12 @@ def _queried(query: Queried) -> str:
 def _address(case: Case, told: Explanation) -> Said | None:
     if case.flow is None:
         return None
-    owner = f", an address of {told.host}" if told.host else ", of nobody in the mesh"
-    return True, f"{case.flow.destination} port {case.flow.port}{owner}", ()
+    if told.host:
+        owner = f"an address of {told.host}"
+    else:
+        is_own = case.flow.destination in case.facts.own_addresses
+        owner = "this VM's own" if is_own else "of nobody in the mesh"
+    return True, f"{case.flow.destination} port {case.flow.port}, {owner}", ()
 
 
 def _scope(case: Case, told: Explanation) -> Said | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interceptor.debug import naming, serving, steering
+from interceptor.debug import hindrance, naming, serving, steering
 from interceptor.debug.case import Case
 from interceptor.debug.finding import Cause, Finding, Step
 
@@ -12,7 +12,8 @@ ORDER = {step: at for at, step in enumerate(Step)}
 def diagnose(case: Case) -> tuple[Finding, ...]:
     """Every cause that breaks this call, in the order of the chain: the first is the one to mend
     first, for what stands behind it may only follow from it."""
-    found = [*naming.diagnose(case), *steering.diagnose(case), *serving.diagnose(case)]
+    looks = (naming, steering, hindrance, serving)
+    found = [finding for look in looks for finding in look.diagnose(case)]
     if not found and (finding := _unexplained(case)) is not None:
         found.append(finding)
     return tuple(sorted(found, key=lambda finding: ORDER[finding.step]))

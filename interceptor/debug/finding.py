@@ -31,6 +31,8 @@ class Cause(enum.Enum):
     NOT_EXPORTED = "not-exported"
     WILDCARD_SHADOWING = "wildcard-shadowing"
     ENCRYPTED_DNS = "dot-resolver"
+    HOSTS_FILE = "hosts-file"
+    DNS_NOT_CAPTURED = "dns-not-captured"
     VIP_CLASH = "vip-clash"
     EXCLUDED_INTERFACE = "excluded-interface"
     EXCLUDED_PORT = "excluded-port"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from interceptor.capture import scope
+from interceptor.capture.plan import Hook
+from interceptor.capture.plan import Verdict as Fate
 from interceptor.debug import likeness
 from interceptor.debug.case import Case, Resolver
 from interceptor.debug.finding import Cause, Finding, Step
@@ -22,7 +26,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
     elif case.found is not None and case.found.host.startswith("*."):
         yield from _of_wildcard(case, case.found.host)
     if case.found is not None and case.found.verdict is Verdict.ANSWER:
+        yield from _by_file(case)
         yield from _past_us(case)
+        yield from _uncaptured(case)
 
 
 def _of_nobody(case: Case) -> Iterator[Finding]:
@@ -128,6 +134,47 @@ def _exact(case: Case, wildcard: str) -> Iterator[Host]:
     for host in case.table.hosts.values():
         if not host.is_wildcard and host.name.endswith(suffix):
             yield host
+
+
+def _by_file(case: Case) -> Iterator[Finding]:
+    """A line in /etc/hosts that leads elsewhere than the mesh."""
+    assert case.found is not None
+    ours = {answer.data for answer in case.found.answers}
+    given = case.resolver.file if case.resolver is not None else ()
+    if others := tuple(address for address in given if address not in ours):
+        yield Finding(
+            Cause.HOSTS_FILE,
+            Step.RESOLVER,
+            f"/etc/hosts gives {case.found.name} another address, and no server is asked",
+            tuple(f"/etc/hosts: {address} {case.found.name}" for address in others),
+            "take the line out of /etc/hosts",
+            f"getent ahosts {case.found.name}",
+        )
+
+
+def _uncaptured(case: Case) -> Iterator[Finding]:
+    """Queries that the plan leaves alone, though it captures what this process calls."""
+    if case.flow is None or case.resolver is None or case.flow.hook is not Hook.OUTPUT:
+        return
+    servers = [s for s in case.resolver.servers if s.version in case.plan.families]
+    asked = [
+        replace(case.flow, protocol="udp", destination=server, source=server, port=53)
+        for server in servers
+    ]
+    found = [scope.decide(case.plan, one) for one in asked]
+    if not found or any(one.verdict is Fate.DNS or one.rule in (1, 2, 4) for one in found):
+        return
+    yield Finding(
+        Cause.DNS_NOT_CAPTURED,
+        Step.RESOLVER,
+        "queries to this host's servers are left alone, so nobody answers mesh names",
+        tuple(
+            f"{server} port 53: rule {one.rule}, {one.why}"
+            for server, one in zip(servers, found, strict=True)
+        ),
+        "set dns.enabled, and dns.servers to all, resolv.conf or a list with these servers",
+        "interceptor config show",
+    )
 
 
 def _past_us(case: Case) -> Iterator[Finding]:

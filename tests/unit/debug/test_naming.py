@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from interceptor import config
 from interceptor.debug import naming
 from interceptor.debug.case import Case, Probe, Queried, Resolver
 from interceptor.debug.finding import Cause
@@ -83,3 +84,25 @@ def test_queries_over_tls_are_told_where_programs_ask_so(
     resolver: Resolver, expected: list[Cause]
 ) -> None:
     assert causes(replace(sick.case(), resolver=resolver)) == expected
+
+
+def test_a_line_in_the_hosts_file_that_leads_elsewhere_is_told() -> None:
+    resolver = Resolver(("files", "dns"), file=("10.9.9.9",))
+    assert causes(replace(sick.case(), resolver=resolver)) == [Cause.HOSTS_FILE]
+    same = replace(resolver, file=("10.96.0.11",))
+    assert causes(replace(sick.case(), resolver=same)) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("dns: {enabled: false}", [Cause.DNS_NOT_CAPTURED]),
+        ("dns: {servers: [192.0.2.53]}", [Cause.DNS_NOT_CAPTURED]),
+        ("dns: {servers: [10.77.0.53]}", []),
+        ("capture: {owners: {exclude_uids: [1000]}}", []),
+    ],
+)
+def test_queries_that_the_plan_leaves_alone_are_told(setting: str, expected: list[Cause]) -> None:
+    resolver = Resolver(("dns",), (ip_address("10.77.0.53"),))
+    made = sick.case(config=config.parse(setting))
+    assert causes(replace(made, resolver=resolver)) == expected

@@ -1,4 +1,4 @@
-"""What is wrong from the table to the rules, and when nothing is."""
+"""What is wrong from the table to the scope, and when nothing is."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import pytest
 
 from interceptor import config
 from interceptor.debug import steering
-from interceptor.debug.case import Case, Connected, Entry, Installed, Obstacle, Probe
+from interceptor.debug.case import Case
 from interceptor.debug.finding import Cause, Finding
 from interceptor.errors import Problem
 from interceptor.mesh.model import AppProtocol, Host, Kind, Port
 from tests.unit.debug import sick
 
 PROBLEM = Problem("mesh/a.yaml", "spec.hosts", "[]", "at least one host")
-MISSED = Probe(connection=Connected("10.96.0.11:9080", "timeout"), before=3, after=3)
 
 
 def diagnose(case: Case) -> list[Finding]:
@@ -83,30 +82,9 @@ def test_a_service_at_this_vms_own_address_clashes_with_it() -> None:
     assert causes(sick.case(own)) == [Cause.VIP_CLASH]
 
 
-def test_a_rule_that_is_not_there_is_told() -> None:
-    assert causes(sick.case(installed=Installed("nftables"))) == [Cause.NOT_INSTALLED]
-
-
-def test_a_rule_of_others_that_takes_the_flow_is_a_firewall() -> None:
-    drop = Obstacle("output -200", "tcp dport 9080 drop", "drop", "firewalld", matches=True)
-    assert causes(sick.case(obstacles=(drop,))) == [Cause.FIREWALL]
-    assert causes(sick.case(obstacles=(replace(drop, matches=False),))) == []
-
-
-def test_a_rule_that_is_not_understood_is_blamed_only_when_ours_saw_nothing() -> None:
-    some = Obstacle("output -200", "xt match", "drop", matches=None)
-    assert causes(sick.case(obstacles=(some,))) == []
-    assert causes(sick.case(obstacles=(some,), probe=MISSED)) == [Cause.FIREWALL]
-    seen = replace(MISSED, after=4)
-    assert causes(sick.case(obstacles=(some,), probe=seen)) == []
-
-
-def test_a_bound_socket_is_lost_but_for_programs_and_root() -> None:
-    for backend, uid, expected in (
-        ("nftables", 0, [Cause.BOUND_DEVICE]),
-        ("ebpf", 1000, [Cause.BOUND_DEVICE]),
-        ("ebpf", 0, []),
-    ):
-        made = sick.case(uid=uid, installed=Installed(backend, (Entry("x"),)))
-        assert causes(replace(made, asked=replace(made.asked, device="eth0"))) == expected
-        assert causes(replace(made, asked=replace(made.asked, device="lo"))) == []
+def test_a_host_of_ipv6_addresses_is_lost_to_a_vm_without() -> None:
+    made = sick.case(facts=replace(sick.FACTS, has_ipv6=False))
+    assert causes(made) == []
+    assert made.flow is not None
+    flow = replace(made.flow, destination=ip_address("fd96::11"))
+    assert causes(replace(made, flow=flow)) == [Cause.IPV6_ONLY]
