@@ -177,9 +177,9 @@ _CHANGES = (
     _Kind(
         "containers",
         Weight.CHANGES,
-        "Containers of this VM call others",
+        "Containers of this VM call, or are called",
         "They are not captured unless their bridge stands in capture.interfaces.bridges; what "
-        "they call is not in these files.",
+        "they call and serve is not in these files.",
         sign.containers,
     ),
 )

@@ -186,30 +186,29 @@ def _service(host: str, rows: list[Call]) -> Service:
 def _served(found: Observation) -> tuple[Served, ...]:
     """Ports that listen to more than loopback. Of those that the kernel gave to a program at
     random only the ones that somebody called; where no sockets are known, all of these."""
-    visited: dict[int, list[observed.Visit]] = {}
+    heard: dict[int, list[str]] = {}
+    peers: dict[int, list[Tally]] = {}
     for visit in found.visits:
-        if visit.peer and visit.transport == "tcp":
-            visited.setdefault(visit.port, []).append(visit)
+        if visit.transport == "tcp":
+            heard.setdefault(visit.port, []).append(visit.protocol)
+            if visit.peer:
+                called = ((visit.peer, visit.count + visit.before),)
+                peers.setdefault(visit.port, []).append(called)
     low, high = found.ephemeral
     listening = {
         one.port: one.owner
         for one in found.listening
         if one.transport == "tcp"
         and any(not ip_address(address).is_loopback for address in one.addresses)
-        and (one.port in visited or not low <= one.port <= high)
+        and (one.port in peers or not low <= one.port <= high)
     }
-    numbers = sorted((listening if found.live else visited).keys() - set(NOT_SERVED))
+    numbers = sorted((listening if found.live else peers).keys() - set(NOT_SERVED))
+    # What nobody was heard to speak is TCP, whatever is the custom: its clients are unknown.
     return tuple(
         Served(
-            port(
-                number,
-                [visit.protocol for visit in visited.get(number, ())],
-                answered=number in visited,
-            ),
+            port(number, heard.get(number, ()), answered=True),
             listening.get(number, ""),
-            observed.add(
-                *(((visit.peer, visit.count + visit.before),) for visit in visited.get(number, ()))
-            ),
+            observed.add(*peers.get(number, ())),
         )
         for number in numbers
     )

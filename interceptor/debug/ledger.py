@@ -83,6 +83,7 @@ class Ledger:
         self._visits: dict[tuple[int, str, str], _Row] = {}
         self._words: dict[int, int] = {}
         self._passing: OrderedDict[tuple[str, int, int], None] = OrderedDict()
+        self._entered: OrderedDict[tuple[str, int, int], None] = OrderedDict()
         self._forwarded: dict[str, int] = {}
 
     def add(self, packet: Datagram, device: str, leaves: bool | None) -> Flow | None:
@@ -127,17 +128,19 @@ class Ledger:
             return None  # sent again, or seen on another device
         way = self._way(key, leaves)
         mark = (key[2], key[3], packet.sequence)
+        who = (key[0], key[1], packet.sequence)
         if way is Way.PAST:
-            if mark not in self._passing:
+            # What came in and goes on is for a published port of a container, and no call.
+            if mark not in self._passing and who not in self._entered:
                 self._forwarded[device] = self._forwarded.get(device, 0) + 1
-            self._passing[mark] = None
-            if len(self._passing) > MOST_FLOWS:
-                self._passing.popitem(last=False)
+            _note(self._passing, mark)
             return None
         if mark in self._passing:
             return None  # a container's, that leaves with our address by NAT
         flow = Flow(key, way, sequence=packet.sequence, names=self.asking.names(key[2]))
         self.connections += 1
+        if way is Way.IN:
+            _note(self._entered, who)
         self._keep(flow)
         return flow if way is Way.OUT else None
 
@@ -256,7 +259,7 @@ class Ledger:
             for (name, evidence, address, port, transport), row in self._calls.items()
         ]
         visits = [
-            Visit(port, peer, transport, row.protocol, row.count, row.before)
+            Visit(port, peer, transport, row.protocol, row.count, row.answered, row.before)
             for (port, peer, transport), row in self._visits.items()
         ]
         return Observation(
@@ -274,6 +277,13 @@ def _row(rows: dict[Like, _Row], key: Like) -> _Row | None:
     if row is None and len(rows) < MOST_ROWS:
         row = rows[key] = _Row()
     return row
+
+
+def _note(seen: OrderedDict[Like, None], what: Like) -> None:
+    """Remember; the oldest goes where there is no room."""
+    seen[what] = None
+    if len(seen) > MOST_FLOWS:
+        seen.popitem(last=False)
 
 
 def _text(packed: bytes) -> str:

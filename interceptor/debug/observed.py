@@ -71,13 +71,15 @@ class Listening:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Who called this VM, on which port; ``before`` as in Call."""
+    """Who called this VM, on which port; ``answered`` and ``before`` as in Call. An empty peer
+    is this VM itself."""
 
     port: int
     peer: str
     transport: str = "tcp"
     protocol: str = ""
     count: int = 0
+    answered: int = 0
     before: int = 0
 
 

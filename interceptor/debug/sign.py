@@ -199,6 +199,10 @@ def unanswered(found: Observation, _drafted: Draft, wish: Wish) -> Iterator[str]
 def containers(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:
     for device, count in found.forwarded:
         yield f"{count} connections by {device or 'a device'}"
+    ports = {one.port for one in found.listening}
+    for visit in found.visits:
+        if found.live and visit.answered and visit.peer and visit.port not in ports:
+            yield f"port {visit.port} is published for one: no process of this VM listens there"
 
 
 def srv(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:

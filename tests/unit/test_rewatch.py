@@ -53,7 +53,7 @@ def test_calls_names_and_visits_are_told(tmp_path: Path, own: tuple[str, ...]) -
     wrpcap(str(path), [layered(packet) for packet in conversation()])
     found = rewatch.observe(path, own)
     assert found.calls == (Call(PEER, 8080, "tcp", "api.example", "dns", "http", 1, 1),)
-    assert found.visits == (Visit(3306, "10.0.0.99", count=1),)
+    assert found.visits == (Visit(3306, "10.0.0.99", count=1, answered=1),)
     assert (found.addresses, found.live, found.seconds) == ((VM,), False, 6.0)
 
 

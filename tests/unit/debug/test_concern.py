@@ -162,6 +162,13 @@ def test_ipv6_that_was_chosen_where_ipv4_was_there_is_not_ipv6_alone() -> None:
     assert "ipv6-only" not in concerns(found)
 
 
+def test_a_port_that_is_answered_without_a_listener_is_a_containers() -> None:
+    found = seen(visits=(Visit(8080, "10.0.0.9", count=1, answered=1), Visit(81, "10.0.0.9")))
+    assert concerns(found)["containers"].cases == (
+        "port 8080 is published for one: no process of this VM listens there",
+    )
+
+
 def test_what_breaks_comes_first() -> None:
     found = seen(
         call(port=3306, protocol="mysql", devices=("eth1",)),

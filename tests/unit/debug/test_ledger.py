@@ -164,6 +164,15 @@ def test_connections_of_containers_are_counted_by_device_and_are_not_ours() -> N
     assert (found.calls, found.forwarded) == ((), (("docker0", 1),))
 
 
+def test_a_published_port_of_a_container_is_a_visit_and_no_call_of_it() -> None:
+    wire = Wire()
+    wire.segment(PEER, US, 8080, seq=5, leaves=False)
+    wire.segment(PEER, "172.17.0.2", 80, seq=5, leaves=True, device="docker0")
+    found = wire.ledger.observation()
+    assert found.forwarded == ()
+    assert found.visits == (Visit(8080, PEER, count=1),)
+
+
 def test_names_that_containers_ask_for_are_not_ours() -> None:
     wire = Wire()
     wire.answer("theirs.example", PEER, to="172.17.0.2")
