@@ -8,6 +8,8 @@ import os
 import pty
 import re
 import select
+import shlex
+import signal
 import struct
 import termios
 import time
@@ -185,6 +187,19 @@ def test_to_a_pipe_it_prints_plain_text(member: Agent) -> None:
     assert "\x1b" not in done.stdout
     for words in ("ready", "hosts of files, right now", "live pid", "SERVICE", SERVICE):
         assert words in done.stdout, done.stdout
+
+
+def test_ctrl_c_and_a_reader_that_has_seen_enough_end_it_quietly(member: Agent) -> None:
+    words = ("top", "--batch", "--interval", "200ms", "--no-trace")
+    endless = member.lab.start(member.host, member.argv(*words), "endless")
+    wait_until(lambda: "SERVICE" in member.lab.log(member.host, "endless"), "output", 10)
+    endless.signal(signal.SIGINT)
+    assert endless.wait(5) == 0
+    assert "Traceback" not in member.lab.log(member.host, "endless")
+    pipe = f"{shlex.join(member.argv(*words))} | head -n 1"
+    done = member.lab.run(member.host, ["sh", "-c", pipe])
+    assert done.stdout.startswith("interceptor ")
+    assert done.stderr == ""
 
 
 def test_an_unprivileged_user_is_told_that_there_is_nothing_to_see(member: Agent) -> None:
