@@ -67,7 +67,7 @@ def observe(config: Config, tell: Tell = lambda _: None) -> Seen:
         host=host,
         net=net,
         names=names,
-        ruleset=_rules(),
+        ruleset=observe_rules(),
         neighbours=neighbours(config),
         envoy=_envoy(config),
         rooms=tuple(_rooms(config)),
@@ -185,8 +185,8 @@ def _net(config: Config) -> Net:
     )
 
 
-def _rules() -> Ruleset:
-    """What cannot be read is left out: without root that is everything."""
+def observe_rules() -> Ruleset:
+    """Rules of others. What cannot be read is left out: without root that is everything."""
     found: list[Ruleset] = []
     with suppress(ValueError, KeyError, TypeError):
         done = command.run(["nft", "-j", "list", "ruleset"], check=False)
