@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import yaml
 from scapy.utils import wrpcap
 
-from interceptor.cli import main
+from interceptor.cli import main, observe
+from interceptor.observation import Progress
 from tests.unit.test_rewatch import conversation, layered
 
 Run = Callable[..., tuple[int, str, str]]
@@ -95,3 +97,26 @@ def test_a_wrong_duration_is_a_usage_error(run: Run, settings: str) -> None:
     code, _, problem = run("observe", "--duration", "soon", "--config", settings)
     assert code == main.USAGE
     assert "60s" in problem
+
+
+def test_progress_is_told_on_a_terminal_and_not_to_a_file(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Progress(30.0, names=3, connections=7, listeners=2, lost=1)
+    with observe._progress(60) as tell:
+        tell(seen)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with observe._progress(60) as tell:
+        tell(seen)
+    out, err = capfd.readouterr()
+    assert out == "", "the report's"
+    assert "3 names, 7 connections, 2 listeners, 1 packets lost" in err
+
+
+def test_sigterm_ends_a_watch_as_ctrl_c_does() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), observe._interrupted_by_sigterm():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
