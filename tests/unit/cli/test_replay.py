@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +80,15 @@ def test_pcapng_is_read_too(run: Run, words: tuple[str, ...], capture: Path) -> 
         for packet in PACKETS:
             writer.write(packet)
     _, out, _ = run(*words, "--json")
+    assert [row["packet"] for row in lines(out)] == [1, 2, 3, 4]
+
+
+def test_a_capture_may_come_by_a_pipe(
+    run: Run, words: tuple[str, ...], capture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with capture.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        _, out, _ = run("replay", "-", *words[2:], "--json")
     assert [row["packet"] for row in lines(out)] == [1, 2, 3, 4]
 
 
