@@ -62,8 +62,8 @@ def top(
     """Names and services by rate and latency, verdicts, reasons, and how the agent is.
 
     Keys: q quit; r, l, n order by rate, latency, name; c who calls, instead of services;
-    / filter; p pause. To a pipe, and with --batch, --once or --json, it prints: with --json one
-    object a line for each interval.
+    / filter; p pause. To a pipe, and with --batch or --once, it prints tables; with --json
+    everything, one object a line for each interval.
     """
     from interceptor.debug import board
     from interceptor.debug import top as views
