@@ -155,7 +155,10 @@ def _wildcard(suffix: str, hosts: Sequence[str], services: Sequence[Service], wi
     ports: dict[int, Port] = {}
     for service in services:
         if service.host in hosts:
-            ports |= {port.number: port for port in service.ports}
+            # A connection without a name in it is nobody's, below a wildcard.
+            ports |= {port.number: port for port in service.ports if port.protocol != "TCP"}
+    if not ports:
+        return ""
     spec = {
         "hosts": [suffix],
         "exportTo": ["."],

@@ -73,8 +73,7 @@ def taken(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:
 def literal(found: Observation, _drafted: Draft, wish: Wish) -> Iterator[str]:
     for call in _tcp(found, wish):
         if not call.name:
-            spoken = call.protocol or firstword.of_port(call.port)
-            yield f"{place(call)}{f' {spoken}' if spoken else ''}{who(call)}"
+            yield f"{place(call)}{f' {call.protocol}' if call.protocol else ''}{who(call)}"
 
 
 def bound(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -227,3 +229,31 @@ def test_what_is_beyond_the_bounds_is_counted(monkeypatch: pytest.MonkeyPatch) -
         wire.segment(US, PEER, port)
     found = wire.ledger.observation()
     assert (len(found.calls), found.left_out) == (3, 7)
+
+
+PACKETS = st.one_of(
+    st.binary(max_size=120),
+    st.builds(
+        lambda head, data: head + data,
+        st.sampled_from(
+            [
+                bytes(IP(src=US, dst=PEER) / TCP(sport=1, dport=80, flags="PA")),
+                bytes(IP(src=PEER, dst=US) / TCP(sport=3306, dport=1, flags="PA")),
+                bytes(IP(src=SERVER, dst=US) / UDP(sport=53, dport=1)),
+                bytes(IPv6(src="2001:db8::1", dst="ff02::1") / UDP(sport=1, dport=5353)),
+            ]
+        ),
+        st.one_of(st.binary(max_size=80), st.sampled_from([GREETING, b"GET / HTTP/1.1\r\n\r\n"])),
+    ),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(PACKETS, st.sampled_from([True, False, None])), max_size=6))
+def test_nothing_that_arrives_raises(packets: list[tuple[bytes, bool | None]]) -> None:
+    one = Ledger({US})
+    for data, leaves in packets:
+        found = datagram.parse(101, data)
+        if isinstance(found, Datagram):
+            one.add(found, "eth0", leaves)
+    one.observation()

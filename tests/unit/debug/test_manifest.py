@@ -128,6 +128,15 @@ def test_a_wildcard_is_offered_and_not_chosen() -> None:
     assert wildcard["spec"]["resolution"] == "NONE"
 
 
+def test_of_what_bears_no_name_there_is_no_wildcard() -> None:
+    calls = tuple(
+        Call("198.51.100.7", port, "tcp", f"{host}.db.example", "dns", spoken, 1, 1)
+        for host, port, spoken in (("a", 3306, "mysql"), ("b", 3306, "mysql"))
+    )
+    found = Observation(calls=calls)
+    assert "*" not in manifest.entries(draft.build(found, WISH), found, WISH)
+
+
 def test_comments_tell_what_an_entry_is_based_on() -> None:
     text = manifest.entries(draft.build(SEEN, WISH), SEEN, WISH)
     assert "# called 4 times, by till (3)" in text
