@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from time import sleep
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from interceptor.config import Config
 if TYPE_CHECKING:
     from interceptor.debug.board import Screen
     from interceptor.debug.lookout import Lookout
+    from interceptor.debug.top import View
 
 SORTS = ("rate", "latency", "name")
 LEGAL_S = (0.1, 3600.0)
@@ -65,14 +67,12 @@ def top(
     / filter; p pause. To a pipe, and with --batch or --once, it prints tables; with --json
     everything, one object a line for each interval.
     """
-    from interceptor.debug import board
-    from interceptor.debug import top as views
     from interceptor.debug.board import Screen, Sort
     from interceptor.debug.lookout import Lookout
 
     screen = Screen(order=Sort[sort.upper()], wanted=wanted)
     limit = 1 if once else count or 0
-    prints = batch or once or as_json or not (sys.stdout.isatty() and sys.stdin.isatty())
+    is_live = sys.stdout.isatty() and sys.stdin.isatty()
 
     def wait(passed_s: float) -> bool:
         sleep(max(0.0, interval_s - passed_s))
@@ -80,17 +80,24 @@ def top(
 
     try:
         with Lookout(config.agent.run_dir, follows=not no_trace) as lookout:
-            if not prints:
+            if is_live and not (batch or once or as_json):
                 _show(lookout, screen, interval_s, limit)
-                return
-            for view in lookout.views(wait, limit):
-                if as_json:
-                    click.echo(json.dumps(views.encode(view)))
-                else:
-                    lines = board.render_plain(view, screen, rows)
-                    click.echo("".join(f"{line.text.rstrip()}\n" for line in lines))
+            else:
+                _print(lookout.views(wait, limit), None if as_json else screen, rows)
     except KeyboardInterrupt:
         pass  # what was found has been printed
+
+
+def _print(found: Iterator[View], screen: Screen | None, rows: int) -> None:
+    """Without a screen: as JSON."""
+    from interceptor.debug import board, top
+
+    for view in found:
+        if screen is None:
+            click.echo(json.dumps(top.encode(view)))
+        else:
+            lines = board.render_plain(view, screen, rows)
+            click.echo("".join(f"{line.text.rstrip()}\n" for line in lines))
 
 
 def _show(lookout: Lookout, screen: Screen, interval_s: float, limit: int) -> None:
