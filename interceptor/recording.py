@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import selectors
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -22,11 +22,13 @@ from interceptor.debug.selection import Selection
 from interceptor.debug.sighting import Hold, Sighting
 from interceptor.debug.tcpview import DNS, TcpView
 from interceptor.debug.viewpoint import Role, parse
+from interceptor.errors import InterceptorError
 from interceptor.hearing import Listener
 from interceptor.host.packetsocket import Packet, Way
 from interceptor.tap import Tap, Wish
 
 TICK_S = 0.05
+LOOK_S = 2.0  # between looks for links that have come
 BATCH = 256  # packets of one link before the next has its turn
 _DIRECTIONS = {Way.IN: Direction.IN, Way.OUT: Direction.OUT}
 
@@ -43,9 +45,9 @@ class Bounds:
 @dataclass(slots=True)
 class Recording:
     """``wanted`` chooses by decision: only its names and services count. ``everything`` keeps
-    what is none of ours, too."""
+    what is none of ours, too. ``find`` opens links that have come since those it is told."""
 
-    taps: tuple[Tap, ...]
+    taps: list[Tap]
     judgement: Judgement
     tcp: TcpView
     file: PcapFile
@@ -56,6 +58,7 @@ class Recording:
     seen: int = 0
     ended_by: str = ""
     notes: tuple[str, ...] = ()
+    find: Callable[[list[Tap]], list[Tap]] | None = None
     _dns: DnsView | None = None
     _bounds: Bounds = Bounds()
 
@@ -63,13 +66,17 @@ class Recording:
         """Until a bound is reached or ``is_over`` says so; ``tick`` is called some 20 times a
         second. Raises OSError where the file cannot be written."""
         began_s, self._bounds = monotonic(), bounds
+        looked_s = began_s
         with selectors.DefaultSelector() as ready:
             for tap in self.taps:
                 ready.register(tap.socket, selectors.EVENT_READ, tap)
             while not is_over() and not self._reached(bounds, monotonic() - began_s):
                 for key, _ in ready.select(TICK_S):
-                    if not self._take(key.data):
-                        ready.unregister(key.fileobj)
+                    self._take(key.data)
+                if monotonic() - looked_s > LOOK_S:
+                    looked_s = monotonic()
+                    for tap in self._look():
+                        ready.register(tap.socket, selectors.EVENT_READ, tap)
                 for told in self.listener.read():
                     self.judgement.hear(told)
                 for sighting in self.hold.pop(monotonic()):
@@ -94,17 +101,25 @@ class Recording:
             self.ended_by = "size"
         return self.ended_by in ("count", "size")
 
-    def _take(self, tap: Tap) -> bool:
-        """Some packets of one link; false where the link is gone."""
+    def _look(self) -> list[Tap]:
+        """Links that have come."""
+        new: list[Tap] = []
+        if self.find is not None:
+            with suppress(InterceptorError, OSError):  # some other time
+                new = self.find(self.taps)
+        self.taps += new
+        return new
+
+    def _take(self, tap: Tap) -> None:
+        """Some packets of one link."""
         for _ in range(BATCH):
             try:
                 packet = tap.socket.recv()
-            except OSError:
-                return False
+            except OSError:  # told once where a link goes down; it may come up again
+                return
             if packet is None:
-                return True
+                return
             self._sight(tap, packet)
-        return True
 
     def _sight(self, tap: Tap, packet: Packet) -> None:
         self.seen += 1
@@ -201,7 +216,8 @@ def open_recording(
     Raises as `tap.open_taps`, and InterceptorError for a file that cannot be written.
     """
     known = taps.know(config)
-    opened = taps.open_taps(config, known.plan, wish, undo)
+    find = functools.partial(taps.open_taps, config, known.plan, wish, undo)
+    opened = find()
     view = TcpView(
         known.judgement,
         taps.ports_of(known.plan),
@@ -225,7 +241,15 @@ def open_recording(
     listener = Listener(config.agent.run_dir)
     listener.open()
     return Recording(
-        opened, known.judgement, view, file, listener, wanted, wish.everything, notes=tuple(notes)
+        opened,
+        known.judgement,
+        view,
+        file,
+        listener,
+        wanted,
+        wish.everything,
+        notes=tuple(notes),
+        find=None if wish.interfaces else find,
     )
 
 

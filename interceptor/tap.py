@@ -91,16 +91,22 @@ def ports_of(built: Plan) -> Ports:
     )
 
 
-def open_taps(config: Config, built: Plan, wish: Wish, undo: ExitStack) -> tuple[Tap, ...]:
-    """Sockets on the links that are wished for; ``undo`` closes them.
+def open_taps(
+    config: Config, built: Plan, wish: Wish, undo: ExitStack, known: Sequence[Tap] = ()
+) -> list[Tap]:
+    """Sockets on the links that are wished for, but those that have one already; ``undo``
+    closes them.
 
     Raises ConfigError for a wrong filter or link, Unsupported for a filter without tcpdump,
     InterceptorError without the right to listen.
     """
-    has_tool = bool(wish.filter) or packetfilter.has_tool()
+    there = {tap.socket.device.index for tap in known}
+    wanted = choose(probe.devices(), wish.interfaces)
+    new = [device for device in wanted if device.index not in there]
+    has_tool = bool(new) and (bool(wish.filter) or packetfilter.has_tool())
     ports = ports_of(built).ways
     taps = []
-    for device in choose(probe.devices(), wish.interfaces):
+    for device in new:
         role = role_of(device, config.capture.interfaces.bridges)
         text = ""
         if has_tool:
@@ -113,7 +119,7 @@ def open_taps(config: Config, built: Plan, wish: Wish, undo: ExitStack) -> tuple
         opened = _open(device, program)
         undo.callback(opened.close)
         taps.append(Tap(device.name, role, RAW if raw else ETHERNET, text, opened))
-    return tuple(taps)
+    return taps
 
 
 def _open(device: Device, program: Program | None) -> PacketSocket:

@@ -40,7 +40,14 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 
 
 @click.command()
-@click.option("-w", "path", type=click.Path(path_type=Path), required=True, metavar="FILE")
+@click.option(
+    "-w",
+    "path",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Where to; - is standard output.",
+)
 @click.option(
     "-i", "interfaces", multiple=True, metavar="IFACE", help="Only this link; repeatable."
 )
@@ -53,9 +60,21 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str | None) -> in
 @click.option("--ring-files", type=click.IntRange(2, 10_000), help="Keep this many files.")
 @click.option("--ring-size", callback=_size, metavar="SIZE", help="Of each; 100m by default.")
 @click.option("--max-size", callback=_size, metavar="SIZE", help="End at this size in all.")
-@click.option("--duration", "duration_s", callback=duration.option, metavar="DURATION")
+@click.option(
+    "--duration",
+    "duration_s",
+    callback=duration.option,
+    metavar="DURATION",
+    help="End after so long: 60s, 2m, 1h.",
+)
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N packets.")
-@click.option("--snaplen", type=click.IntRange(64, 262_144), default=262_144, metavar="BYTES")
+@click.option(
+    "--snaplen",
+    type=click.IntRange(64, 262_144),
+    default=262_144,
+    metavar="BYTES",
+    help="Keep this much of each packet [default: all].",
+)
 @option.as_json
 @option.configured
 def capture(
@@ -74,7 +93,7 @@ def capture(
     snaplen: int,
     as_json: bool,
 ) -> None:
-    """Write packets to FILE (pcapng; - is standard output), each with the decision about it.
+    """Write packets to FILE (pcapng), each with the decision about it.
 
     DNS, captured connections before and after their redirection, and what the sidecar opens
     itself, each from its own interface of the file. Read it with Wireshark, with

@@ -81,10 +81,21 @@ def report(member: Agent, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     process = member.lab.start("vm", argv, f"capture-{file.parent.name}")
     wait_until(lambda: file.exists() and file.stat().st_size > 0, "the capture")
     call(member)
+    late = "ip link add late0 type veth peer name late1; ip link set late0 up; ip link set late1 up"
+    member.lab.run("vm", ["sh", "-euc", late])
+    wait_until(lambda: is_listened_to(member, "late0"), "a socket on a link that came later", 5)
+    member.lab.run("vm", ["ip", "link", "del", "late0"])
     wait_until(lambda: b"endpoint of" in file.read_bytes(), "the last packet's being written")
     assert process.stop(10) == 0
     told: dict[str, object] = json.loads(member.lab.log("vm", f"capture-{file.parent.name}"))
     return told
+
+
+def is_listened_to(agent: Agent, link: str) -> bool:
+    """Whether a packet socket hangs on the link, by the kernel's word."""
+    script = f"ip -oneline link show {link}; tail -n +2 /proc/net/packet"
+    first, *rows = agent.lab.run("vm", ["sh", "-euc", script]).stdout.splitlines()
+    return first.split(":")[0] in {row.split()[4] for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +181,12 @@ def test_the_file_is_whole_and_nothing_was_lost(report: dict[str, object]) -> No
     assert report["dropped"] == 0
     assert report["notes"] == []
     assert Path(files[0]).stat().st_mode & 0o777 == 0o600
+
+
+def test_links_that_come_later_are_listened_to(report: dict[str, object]) -> None:
+    links = report["links"]
+    assert isinstance(links, dict)
+    assert links.keys() == {"lo", "eth0", "late0", "late1"}
 
 
 def test_the_daemon_s_decisions_were_heard(report: dict[str, object]) -> None:

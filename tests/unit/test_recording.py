@@ -79,7 +79,7 @@ def record(
         judge, Ports({15001: AliasWay.OUTBOUND}), 1337, 1, lambda _: None, lambda _, __: None
     )
     running = Recording(
-        (tap,),
+        [tap],
         judge,
         view,
         file,
