@@ -25,7 +25,7 @@ from interceptor.mesh.answer import Answers
 from interceptor.mesh.model import Address
 from interceptor.mesh.outcome import Resolution, Verdict
 from interceptor.mesh.table import MeshTable
-from interceptor.source import files, hidden
+from interceptor.source import files, hidden, nametable
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,17 @@ def addresses(found: Resolution) -> tuple[str, ...]:
 
 def load(config: Config) -> tuple[MeshTable, tuple[Problem, ...]]:
     """The table, beside refused files by what they last said, and what is wrong with them.
-    Raises ConfigError where nothing can be known."""
+    Raises ConfigError where nothing is known at all."""
     try:
         return assembly.load_table(config), ()
     except ConfigError:
-        if config.mesh.source != "files":
+        if config.mesh.source == "files":
+            table, problems = files.recall(config.mesh, config.node)
+        else:
+            table, problems = nametable.recall(config.mesh)
+        if not table:
             raise
-    return files.recall(config.mesh, config.node)
+    return table, problems
 
 
 def begin(config: Config, question: Question) -> Case:

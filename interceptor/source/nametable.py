@@ -31,6 +31,18 @@ def load(mesh: config.Mesh) -> MeshTable:
         raise ConfigError([_unreadable(path, error)]) from error
 
 
+def recall(mesh: config.Mesh) -> tuple[MeshTable, tuple[Problem, ...]]:
+    """As `load`, but where the file is refused what it last said, as far as a daemon wrote it
+    down, and what is wrong with it now. Writes nothing."""
+    found: tuple[MeshTable, tuple[Problem, ...]] = (EMPTY, ())
+    for event in Page(mesh, Store(mesh.state_dir / NAME, "nametable")).look(frozenset()):
+        if isinstance(event, Loaded):
+            found = (event.table, event.problems)
+        else:
+            found = (found[0], event.problems)
+    return found
+
+
 def watch(mesh: config.Mesh) -> AsyncIterator[Event]:
     """The table now, and whenever the file has changed; what was right is written down."""
     return follow(Page(mesh, Store(mesh.state_dir / NAME, "nametable")))

@@ -554,3 +554,15 @@ def test_looks_and_saves_may_meet(mesh: config.Mesh) -> None:
             saving.result()
     shelf.save(is_last=True)
     assert b"b19.example" in (mesh.state_dir / "vips.json").read_bytes()
+
+
+def test_what_a_refused_file_last_said_is_recalled_without_a_daemon(mesh: config.Mesh) -> None:
+    fill(mesh, "a", "b")
+    before, _ = asyncio.run(started(mesh))
+    assert files.recall(mesh, NODE)[1] == ()
+    (folder(mesh) / "b.yaml").write_text("b: [")
+    was = {path: path.read_bytes() for path in mesh.state_dir.iterdir()}
+    table, (problem,) = files.recall(mesh, NODE)
+    assert Path(problem.where).name == "b.yaml"
+    assert dict(table.hosts) == dict(before.table.hosts)
+    assert {path: path.read_bytes() for path in mesh.state_dir.iterdir()} == was

@@ -11,6 +11,7 @@ from interceptor import config
 from interceptor.errors import ConfigError
 from interceptor.source import nametable
 from interceptor.source.event import Loaded, Rejected
+from interceptor.source.store import NAME, Store
 
 
 def text(**hosts: str) -> str:
@@ -111,3 +112,16 @@ def test_a_table_that_loses_all_hosts_does_not_count_unless_that_is_allowed(
     (event,) = page.look(frozenset())
     assert isinstance(event, Loaded)
     assert len(event.table) == 0
+
+
+def test_what_a_refused_table_last_said_is_recalled_without_a_daemon(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text(text(a="10.0.0.1"))
+    page = nametable.Page(at(path), Store(at(path).state_dir / NAME, "nametable"))
+    page.look(frozenset())
+    page.save(is_last=True)
+    assert nametable.recall(at(path))[1] == ()
+    path.write_text("{")
+    table, problems = nametable.recall(at(path))
+    assert set(table.hosts) == {"a.example"}
+    assert [problem.where for problem in problems] == [str(path)]
