@@ -226,14 +226,7 @@ def open_recording(
         taps.open_aliases(config, undo),
         taps.owner,
     )
-    path, ring = target
-    file = PcapFile(
-        path,
-        tuple(tap.interface for tap in opened),
-        functools.partial(taps.describe, opened),
-        functools.partial(taps.counts, opened),
-        ring,
-    )
+    file = _file(opened, *target)
     file.open()
     notes = [f"no mesh table: {known.trouble}"] if known.trouble else []
     if not all(tap.filter for tap in opened) and not wish.everything:
@@ -250,6 +243,16 @@ def open_recording(
         wish.everything,
         notes=tuple(notes),
         find=None if wish.interfaces else find,
+    )
+
+
+def _file(opened: list[Tap], path: Path, ring: Ring) -> PcapFile:
+    return PcapFile(
+        path,
+        tuple(tap.interface for tap in opened),
+        functools.partial(taps.describe, opened),
+        functools.partial(taps.counts, opened),
+        ring,
     )
 
 

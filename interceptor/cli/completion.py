@@ -59,7 +59,7 @@ def build() -> list[Command]:
     for context in reference.commands():
         command = context.command
         options = [each for each in command.get_params(context) if isinstance(each, click.Option)]
-        inner = command.list_commands(context) if isinstance(command, click.Group) else []
+        inner = _inner(command, context) if isinstance(command, click.Group) else []
         out.append(
             Command(
                 tuple(context.command_path.split()[1:]),
@@ -69,6 +69,12 @@ def build() -> list[Command]:
             )
         )
     return out
+
+
+def _inner(group: click.Group, context: click.Context) -> list[str]:
+    """The names of its commands, but for those that only programs call."""
+    found = ((name, group.get_command(context, name)) for name in group.list_commands(context))
+    return [name for name, each in found if each is not None and not each.hidden]
 
 
 def _words(command: Command) -> str:
