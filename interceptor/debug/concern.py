@@ -185,6 +185,14 @@ _CHANGES = (
 )
 _KNOW = (
     _Kind(
+        "agent-at-work",
+        Weight.KNOW,
+        "An agent captured already while this was watched",
+        "What it captures is seen as the sidecar's own calls, to the endpoints that it chose. "
+        "Watch before the agent starts, or take from this what it does not capture.",
+        sign.agent,
+    ),
+    _Kind(
         "server-first",
         Weight.KNOW,
         "The server speaks first",

@@ -88,7 +88,8 @@ class Observation:
     """All of it. ``seconds`` it took, in ``runs`` times; ``live`` is false where it comes of a
     capture only, which knows no sockets. ``static`` are /etc/hosts' (name, address);
     ``sidecar_like`` processes that run as the sidecar's user; ``ephemeral`` the range of ports
-    that the kernel gives to clients. ``forwarded`` counts connections of others (containers)
+    that the kernel gives to clients; ``agent`` the pid of our daemon where it was at work.
+    ``forwarded`` counts connections of others (containers)
     by their device; ``left_out`` those beyond what is kept, ``lost`` packets."""
 
     host: str = ""
@@ -105,6 +106,7 @@ class Observation:
     listening: tuple[Listening, ...] = ()
     visits: tuple[Visit, ...] = ()
     sidecar_like: tuple[str, ...] = ()
+    agent: int = 0
     forwarded: Tally = ()
     lost: int = 0
     left_out: int = 0

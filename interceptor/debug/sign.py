@@ -204,6 +204,11 @@ def containers(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str
             yield f"port {visit.port} is published for one: no process of this VM listens there"
 
 
+def agent(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:
+    if found.agent:
+        yield f"interceptor's daemon (pid {found.agent})"
+
+
 def srv(found: Observation, _drafted: Draft, _wish: Wish) -> Iterator[str]:
     for row in found.asked:
         if "SRV" in row.types:

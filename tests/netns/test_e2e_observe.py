@@ -84,7 +84,7 @@ class Seen:
     during: snapshot.Snapshot
     after: snapshot.Snapshot
     wires: tuple[list[bytes], list[bytes]]
-    output: str
+    capture: Path
 
     def documents(self, name: str) -> list[dict[str, Any]]:
         return [one for one in yaml.safe_load_all((self.folder / name).read_text()) if one]
@@ -175,16 +175,22 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         sockets = ["sh", "-c", "tail -n +2 /proc/net/packet"]
         wait_until(lambda: bool(lab.run("vm", sockets).stdout), "the watch", 20)
         during, with_it = snapshot.observe(lab, "vm"), ask(lab, wires / "with.pcap")
+        capture = wires / "vm.pcap"
+        tcpdump = lab.start(
+            "vm", ["tcpdump", "-i", "any", "--immediate-mode", "-w", str(capture)], "tcpdump"
+        )
+        wait_until(lambda: "listening on" in lab.log("vm", "tcpdump"), "tcpdump")
         lab.start("vm", [PYTHON, "-c", BOUND], "bound", detached=True)
         for _ in range(2):
             assert calls(lab) == EXPECTED
         watch.signal(signal.SIGINT)
         assert watch.wait(15) == 0, lab.log("vm", "observe")
-        output = lab.log("vm", "observe")
+        tcpdump.stop()
+        told = json.loads(lab.log("vm", "observe"))
         assert lab.run("vm", sockets).stdout == ""
         after = snapshot.observe(lab, "vm")
         wired = (without, with_it)
-        yield Seen(lab, out, json.loads(output), bare, during, after, wired, output)
+        yield Seen(lab, out, told, bare, during, after, wired, capture)
 
 
 def test_watching_changes_nothing_of_the_host(seen: Seen) -> None:
@@ -255,6 +261,23 @@ def test_what_is_as_it_should_be_is_no_concern(seen: Seen) -> None:
         assert seen.concern(topic) == "", topic
 
 
+def test_tcpdumps_capture_of_the_same_time_tells_the_same_services(seen: Seen) -> None:
+    config = str(seen.folder / ".." / "before.yaml")
+    words = ("observe", "-r", str(seen.capture), "--json", "--config", config)
+    done = seen.lab.run("vm", [*interceptor_argv(), *words], check=False)
+    assert done, done
+    again = json.loads(done.stdout)
+
+    def services(told: dict[str, Any]) -> list[tuple[object, ...]]:
+        keys = ("host", "ports", "addresses", "count", "answered")
+        return [tuple(service[key] for key in keys) for service in told["services"]]
+
+    assert services(again) == services(seen.told)
+    assert [served["port"] for served in again["served"]] == [
+        served["port"] for served in seen.told["served"]
+    ]
+
+
 @pytest.fixture(scope="module")
 def moved(seen: Seen) -> Iterator[Agent]:
     """Our daemon on the same VM, with what was written; what stood in its way has gone."""
@@ -301,3 +324,16 @@ def test_a_name_that_was_not_observed_stays_outside(moved: Agent) -> None:
     assert moved.lab.run("vm", argv).stdout == "www.corp.example\n"
     assert "only4" not in "".join(moved.access_log()[began:])
     assert moved.lab.run("vm", ["dig", "+short", "only4.corp.example"]).stdout == "10.77.0.61\n"
+
+
+def test_a_watch_beside_the_agent_says_so_and_asks_for_nothing_that_is_there(moved: Agent) -> None:
+    watch = moved.lab.start("vm", moved.argv("observe", "--duration", "10m", "--json"), "beside")
+    sockets = ["sh", "-c", "tail -n +2 /proc/net/packet"]
+    wait_until(lambda: bool(moved.lab.run("vm", sockets).stdout), "the watch", 20)
+    assert calls(moved.lab) == EXPECTED
+    watch.signal(signal.SIGTERM)
+    assert watch.wait(15) == 0
+    told = json.loads(moved.lab.log("vm", "beside"))
+    topics = {one["topic"]: one["cases"] for one in told["concerns"]}
+    assert topics["agent-at-work"]
+    assert told["services"] == []

@@ -77,6 +77,7 @@ CASES = {
         "port 80 of nginx",
     ),
     "containers": (seen(forwarded=(("docker0", 4),)), "4 connections by docker0"),
+    "agent-at-work": (seen(agent=77), "interceptor's daemon (pid 77)"),
     "server-first": (
         seen(call(port=3306, protocol="mysql")),
         "a.example:3306 is mysql: named tcp-mysql-3306",
