@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 from dnslib import DNSLabel, DNSRecord
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interceptor.host import bpfevent
@@ -53,6 +53,7 @@ def test_what_no_program_wrote_is_refused(record: bytes) -> None:
         bpfevent.decode(record)
 
 
+@settings(deadline=None)
 @given(LABELS)
 def test_a_name_is_read_as_dnslib_writes_it(labels: list[str]) -> None:
     name = ".".join(labels)
@@ -80,6 +81,7 @@ def test_odd_names_are_told_as_they_are(wire: bytes, name: str) -> None:
     assert bpfevent.decode_name(wire) == name
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=NAME_SIZE))
 def test_no_bytes_are_too_odd(wire: bytes) -> None:
     assert bpfevent.decode_name(wire).isprintable()

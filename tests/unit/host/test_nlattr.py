@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interceptor.host import nlattr
@@ -10,6 +10,7 @@ from interceptor.host import nlattr
 ATTRIBUTES = st.lists(st.tuples(st.integers(0, nlattr.TYPE), st.binary(max_size=40)))
 
 
+@settings(deadline=None)
 @given(ATTRIBUTES)
 def test_attributes_are_read_as_they_were_written(wanted: list[tuple[int, bytes]]) -> None:
     data = b"".join(nlattr.encode(*one) for one in wanted)
@@ -27,6 +28,7 @@ def test_messages_follow_each_other_aligned() -> None:
     assert list(nlattr.messages(one + b"\0" + two)) == [(7, b"abc"), (8, b"")]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_rubbish_is_no_harm(data: bytes) -> None:
     list(nlattr.attributes(data))
