@@ -156,7 +156,7 @@ def opened(backend: str) -> Iterator[Place]:
         over = {"capture": {"backend": backend}, "agent": {"cgroup": below, "drain_s": 0}}
         agent = lab_agent.prepare(lab, "vm", description.merge(SETTINGS, over), mesh)
         try:
-            agent.start()
+            agent.start(timeout_s=60)
             assert f"backend: {backend} [" in agent.log()
             for host, who in (("peer", "peer"), ("vm", "sidecar")):
                 _serve(lab, host, who, cgroup)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dnslib import DNSRecord
+from dnslib import QTYPE, RR, A, DNSRecord
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.utils import PcapNgWriter, wrpcap
 
@@ -107,6 +107,24 @@ def test_names_and_verdicts_choose(
 ) -> None:
     _, out, _ = run(*words, "--json", *more)
     assert [row["packet"] for row in lines(out)] == packets
+
+
+def test_a_migration_is_rehearsed_from_name_to_connection(
+    run: Run, words: tuple[str, ...], capture: Path
+) -> None:
+    """The VM was captured before it had an agent: its names led to other addresses."""
+    asked = question("reviews.bookinfo", 1)
+    reply = DNSRecord.parse(asked).reply()
+    reply.add_answer(RR("reviews.bookinfo", QTYPE.A, rdata=A("203.0.113.50")))
+    told = IP(src=SERVER, dst=VM) / UDP(sport=53, dport=4000) / bytes(reply.pack())
+    call = IP(src=VM, dst="203.0.113.50") / TCP(sport=5000, dport=9080, flags="S", seq=1)
+    wrpcap(str(capture), [PACKETS[0], told, call])
+    _, out, _ = run(*words, "--json")
+    row = lines(out)[-1]
+    assert (row["packet"], row["verdict"], row["name"]) == (3, "outbound", "reviews.bookinfo")
+    assert (row["destination"], row["dialled"]) == ("203.0.113.50", "10.0.0.7:9080")
+    _, out, _ = run(*words)
+    assert "by its new answer it would call 10.0.0.7:9080" in out
 
 
 def test_a_summary_counts(run: Run, words: tuple[str, ...]) -> None:
