@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import cast
 
-from interceptor import assembly
+from interceptor import visit
 from interceptor.capture import backend, fact, neighbour, placement, plan
 from interceptor.capture.backend import Choice, Support
 from interceptor.config import Config
@@ -36,6 +36,7 @@ from interceptor.host import (
     routechoice,
     sysctl,
     tcx,
+    timekeeping,
 )
 from interceptor.sidecar import binary
 
@@ -72,6 +73,7 @@ def observe(config: Config, tell: Tell = lambda _: None) -> Seen:
         envoy=_envoy(config),
         rooms=tuple(_rooms(config)),
         year=time.localtime().tm_year,
+        synchronised=timekeeping.is_synchronised(),
     )
     tell("the daemon and the mesh")
     return Seen(_mesh(config, _status(config, facts)), choice)
@@ -252,13 +254,18 @@ def _status(config: Config, facts: Facts) -> Facts:
 
 def _mesh(config: Config, facts: Facts) -> Facts:
     try:
-        table = assembly.load_table(config)
+        case, ailments = visit.examine(config)
     except ConfigError as error:
         return replace(facts, mesh_problems=tuple(map(str, error.problems)))
     except (InterceptorError, OSError) as error:
         return replace(facts, mesh_problems=(str(error),))
-    warnings = tuple(map(str, table.warnings))
-    return replace(facts, mesh_hosts=len(table), mesh_warnings=warnings)
+    return replace(
+        facts,
+        mesh_hosts=len(case.table),
+        mesh_problems=tuple(map(str, case.problems)),
+        mesh_warnings=tuple(map(str, case.table.warnings)),
+        ailments=ailments,
+    )
 
 
 def _read(path: str) -> str:

@@ -31,6 +31,7 @@ class Group(enum.StrEnum):
     PORTS = "ports"
     SIDECAR = "sidecar"
     AGENT = "agent"
+    MESH = "mesh"
     SELF_TEST = "self-test"
 
 

@@ -85,10 +85,23 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Ailment:
+    """Why a call to ``target`` does not go where it should: ``cause`` is a word of
+    debug.finding's, ``next`` the command to run now."""
+
+    target: str
+    cause: str
+    why: str
+    cure: str = ""
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything. ``neighbours`` are others at our hooks, in words; ``pids`` the daemon's own and
-    its sidecar's; ``status`` the daemon's tree, None where none runs; ``mesh_problems`` what is
-    wrong with the mesh's documents."""
+    """Everything. ``neighbours`` are others at our hooks, in words; ``status`` is the daemon's
+    tree, None where none runs (``status_error`` says why); ``synchronised``: whether somebody
+    keeps the clock right; ``mesh_problems`` are what is wrong with the mesh's documents,
+    ``ailments`` with calls to its hosts."""
 
     host: Host = Host()
     net: Net = Net()
@@ -98,8 +111,10 @@ class Facts:
     envoy: Envoy = Envoy()
     rooms: tuple[Room, ...] = ()
     year: int = 0
+    synchronised: bool | None = None
     status: Mapping[str, object] | None = None
     status_error: str = ""
     mesh_hosts: int = 0
     mesh_problems: tuple[str, ...] = ()
     mesh_warnings: tuple[str, ...] = ()
+    ailments: tuple[Ailment, ...] = ()

@@ -21,7 +21,6 @@ def decide(facts: Facts, config: Config) -> Iterator[Check]:
     yield from _rooms(facts)
     yield _clock(facts)
     yield from _agent(facts)
-    yield from _mesh(facts)
 
 
 def ports(config: Config) -> dict[int, str]:
@@ -119,6 +118,10 @@ def _clock(facts: Facts) -> Check:
         why = "certificates of the mesh look as if they were of the future"
         seen, cure = f"it is {facts.year}", "timedatectl set-ntp true"
         return Check(Group.AGENT, "clock", State.WARNING, seen, why, cure)
+    if facts.synchronised is False:
+        why = "logs of two hosts do not fit together, and certificates may look out of date"
+        seen, cure = f"it is {facts.year}, and nobody keeps it right", "timedatectl set-ntp true"
+        return Check(Group.AGENT, "clock", State.NOTE, seen, why, cure)
     return Check(Group.AGENT, "clock", State.OK, f"it is {facts.year}")
 
 
@@ -152,24 +155,3 @@ def _agent(facts: Facts) -> Iterator[Check]:
 def _list(status: Mapping[str, object], key: str) -> list[object]:
     found = status.get(key)
     return list(found) if isinstance(found, list | tuple) else []
-
-
-def _mesh(facts: Facts) -> Iterator[Check]:
-    if facts.mesh_problems:
-        count = len(facts.mesh_problems)
-        seen = facts.mesh_problems[0] + (f" and {count - 1} more" if count > 1 else "")
-        if count == 1 and "No such file" in seen:
-            why, cure = "no name is answered", "put the mesh's documents there, or mesh.files"
-            yield Check(Group.AGENT, "mesh", State.WARNING, seen, why, cure)
-            return
-        why = "these documents are refused; the last good ones are in force, if there are any"
-        yield Check(Group.AGENT, "mesh", State.FAULT, seen, why, "interceptor mesh check")
-    elif not facts.mesh_hosts:
-        why = "no name is answered, nothing is captured"
-        cure = "put documents in mesh.files, or name mesh.nametable"
-        yield Check(Group.AGENT, "mesh", State.WARNING, "no hosts", why, cure)
-    else:
-        yield Check(Group.AGENT, "mesh", State.OK, f"{facts.mesh_hosts} hosts")
-    for warning in facts.mesh_warnings[:5]:
-        why, cure = "what the document asks for is not done", "interceptor mesh check"
-        yield Check(Group.AGENT, "mesh warning", State.NOTE, warning, why, cure)

@@ -1,4 +1,4 @@
-"""Ports, Envoy, room, clock, daemon, mesh."""
+"""Ports, Envoy, room, clock, daemon."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ def judge(
         "envoy": Envoy("/usr/bin/envoy", "1.33.0"),
         "year": 2026,
         "status": status,
-        "mesh_hosts": 3,
         **more,
     }
     facts = Facts(**fields)  # type: ignore[arg-type]
@@ -81,6 +80,11 @@ def test_a_full_disk_and_a_clock_of_the_past_are_warnings() -> None:
     assert found == {"mesh.state_dir": State.WARNING, "clock": State.WARNING}
 
 
+def test_a_clock_that_nobody_keeps_right_is_a_note() -> None:
+    assert states(judge(synchronised=False)) == {"clock": State.NOTE}
+    assert not states(judge(synchronised=True))
+
+
 def test_what_the_daemon_complains_of_is_passed_on() -> None:
     status = {
         **GOOD,
@@ -100,11 +104,3 @@ def test_what_the_daemon_complains_of_is_passed_on() -> None:
     }
     assert found["daemon"].why == "the sidecar is hung"
     assert found["drift"].seen == "firewalld: x"
-
-
-def test_documents_that_are_refused_are_a_fault_missing_ones_a_warning() -> None:
-    assert states(judge(mesh_problems=("a.yaml: spec.hosts: ...",))) == {"mesh": State.FAULT}
-    missing = ("config: mesh.files: /x: readable: No such file or directory",)
-    assert states(judge(mesh_problems=missing)) == {"mesh": State.WARNING}
-    assert states(judge(mesh_hosts=0)) == {"mesh": State.WARNING}
-    assert states(judge(mesh_warnings=("no VIP left",))) == {"mesh warning": State.NOTE}
