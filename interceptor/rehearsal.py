@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from interceptor.debug import explain, vantage
 from interceptor.debug.attempt import Attempt, Sender
 from interceptor.debug.replay import Fate
 from interceptor.debug.vantage import Vantage
+from interceptor.errors import Unsupported
 from interceptor.host import resolver
 from interceptor.mesh.model import Address, Host
 from interceptor.mesh.table import MeshTable
@@ -30,16 +31,27 @@ from interceptor.ruling import Ruling
 
 
 def observe(config: Config) -> Saved:
-    """The facts of this host, for a replay here or elsewhere."""
+    """The facts of this host, for a replay here. Reads only, without root."""
     return Saved(fact.facts(config), resolver.observe_search(config.dns.resolv_conf))
 
 
+def probe(config: Config) -> Saved:
+    """`observe`, and which back end the kernel takes, for a replay elsewhere. As root it is
+    tried, which takes a second or two."""
+    try:
+        return replace(observe(config), dns_backend=assembly.choose(config).dns)
+    except Unsupported:
+        return observe(config)
+
+
 def settle(config: Config, saved: Saved) -> Config:
-    """The configuration with what it would read of the host's resolv.conf written into it."""
-    if config.dns.search is not None:
-        return config
-    dns = config.dns.model_copy(update={"search": saved.search})
-    return config.model_copy(update={"dns": dns})
+    """The configuration with what it would ask the host about written into it."""
+    change: dict[str, object] = {}
+    if config.dns.search is None:
+        change["search"] = saved.search
+    if saved.dns_backend and config.dns.backend == config.capture.backend == "auto":
+        change["backend"] = saved.dns_backend
+    return config.model_copy(update={"dns": config.dns.model_copy(update=change)})
 
 
 def with_mesh(config: Config, files: tuple[Path, ...], nametable: Path | None) -> Config:

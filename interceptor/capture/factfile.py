@@ -13,13 +13,17 @@ from interceptor.capture.plan import Facts
 from interceptor.errors import ConfigError, Problem
 from interceptor.mesh.model import Address
 
+BACKENDS = ("", "ebpf", "nftables", "iptables")
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Facts for a plan, and resolv.conf's search list for names."""
+    """Facts for a plan, and resolv.conf's search list for names. ``dns_backend`` is the one that
+    the host takes where it may choose; empty: nobody knows."""
 
     facts: Facts
     search: tuple[str, ...] = ()
+    dns_backend: str = ""
 
 
 def encode(saved: Saved) -> dict[str, object]:
@@ -34,6 +38,7 @@ def encode(saved: Saved) -> dict[str, object]:
         "route_source6": _text(facts.route_source6),
         "routed4": facts.routed4,
         "routed6": facts.routed6,
+        "dns_backend": saved.dns_backend,
     }
 
 
@@ -56,9 +61,10 @@ def decode(tree: object, where: str) -> Saved:
         routed6=reader.flag("routed6"),
     )
     search = tuple(text.strip(".").lower() for text in reader.texts("search"))
+    backend = reader.choice("dns_backend", BACKENDS)
     if reader.problems:
         raise ConfigError(reader.problems)
-    return Saved(facts, search)
+    return Saved(facts, search, backend)
 
 
 def _text(address: Address | None) -> str | None:
@@ -78,6 +84,13 @@ class _Reader:
         if not isinstance(value, bool):
             self._blame(key, value, "true or false")
         return bool(value)
+
+    def choice(self, key: str, legal: tuple[str, ...]) -> str:
+        value = self._tree.get(key, "")
+        if value not in legal:
+            self._blame(key, value, ", ".join(filter(None, legal)) + ", or empty")
+            return ""
+        return str(value)
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self._tree.get(key, [])

@@ -32,7 +32,7 @@ def plan(config: Config, form: str, diff: bool, as_json: bool, facts: bool) -> i
         from interceptor import rehearsal
         from interceptor.capture import factfile
 
-        click.echo(json.dumps(factfile.encode(rehearsal.observe(config)), indent=2))
+        click.echo(json.dumps(factfile.encode(rehearsal.probe(config)), indent=2))
         return main.DONE
     prepared = assembly.prepare(config)
     if diff:

@@ -87,6 +87,14 @@ def test_the_search_list_is_the_captured_host_s() -> None:
     assert rehearsal.settle(given, SAVED).dns.search == ("b.example",)
 
 
+def test_the_back_end_that_the_captured_host_takes_counts_where_it_may_choose() -> None:
+    saved = replace(SAVED, dns_backend="ebpf")
+    assert rehearsal.settle(configured(), saved).dns.backend == "ebpf"
+    for text in ("dns: {backend: iptables}", "capture: {backend: nftables}"):
+        assert rehearsal.settle(configured(text), saved).dns.backend != "ebpf"
+    assert rehearsal.settle(configured(), SAVED).dns.backend == "auto"
+
+
 def test_another_mesh_leaves_the_rest_of_a_configuration() -> None:
     given = configured("dns: {ttl_s: 7}")
     other = rehearsal.with_mesh(given, (Path("x"),), None)

@@ -24,7 +24,8 @@ FACTS = st.builds(
     routed4=st.booleans(),
     routed6=st.booleans(),
 )
-SAVED = st.builds(Saved, FACTS, st.sampled_from(((), ("corp.example", "example"))))
+SEARCHES = st.sampled_from(((), ("corp.example", "example")))
+SAVED = st.builds(Saved, FACTS, SEARCHES, st.sampled_from(factfile.BACKENDS))
 
 
 @given(SAVED, st.booleans())
@@ -35,10 +36,11 @@ def test_facts_survive_json_alone_or_among_other_things(saved: Saved, is_within:
 
 def test_every_fault_is_told_at_once() -> None:
     tree = {"own_addresses": ["here"], "has_ipv6": "yes", "search": "corp", "route_source4": "x"}
+    tree["dns_backend"] = "bpf"
     with pytest.raises(ConfigError) as caught:
         factfile.decode(tree, "vm.json")
     keys = {problem.key for problem in caught.value.problems}
-    assert keys == {"own_addresses", "has_ipv6", "search", "route_source4"}
+    assert keys == {"own_addresses", "has_ipv6", "search", "route_source4", "dns_backend"}
     assert {problem.where for problem in caught.value.problems} == {"vm.json"}
 
 
