@@ -56,7 +56,7 @@ def build(config: Config, found: Observation, wish: Wish, folder: Path | None) -
     """The files for ``folder``; None: for one that the user has yet to name. Raises ConfigError
     where the mesh's documents are wrong."""
     folder = folder.absolute() if folder is not None else Path("DIR")
-    wish = replace(wish, known=known_names(config, found, folder))
+    wish = replace(wish, known=known_names(config, found, wish, folder))
     drafted = draft.build(found, wish)
     concerns = concern.build(found, drafted, wish)
     commands = tuple(survey.commands(str(folder), wish, drafted))
@@ -71,16 +71,16 @@ def build(config: Config, found: Observation, wish: Wish, folder: Path | None) -
     return Outcome(found, drafted, concerns, commands, texts, folder)
 
 
-def known_names(config: Config, found: Observation, folder: Path) -> dict[str, str]:
-    """The names that were asked or called and that the mesh has already, each with why. What an
-    earlier watch wrote to ``folder`` is no mesh yet."""
+def known_names(config: Config, found: Observation, wish: Wish, folder: Path) -> dict[str, str]:
+    """Of the names that were asked, called or are to be served those that the mesh has already,
+    with why. What an earlier watch wrote to ``folder`` is no mesh yet."""
     files = tuple(path for path in config.mesh.files if not path.absolute().is_relative_to(folder))
     mesh = config.mesh.model_copy(update={"files": files})
     config = config.model_copy(update={"mesh": mesh})
     answers = assembly.answers(config, assembly.load_table(config))
     names = {call.name for call in found.calls if call.name} | {row.name for row in found.asked}
     known: dict[str, str] = {}
-    for name in sorted(names):
+    for name in sorted({*names, manifest.served_host(found, wish)}):
         if draft.is_legal(name):
             outcome = answers.resolve(name, "A")
             if outcome.verdict is not Verdict.PASS:

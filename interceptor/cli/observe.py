@@ -15,6 +15,7 @@ import click
 
 from interceptor.cli import duration, option
 from interceptor.config import Config
+from interceptor.mesh import field
 
 if TYPE_CHECKING:
     from interceptor.moving import Outcome
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from interceptor.observation import Tell
 
 _MOST_CASES = 5
+
+
+def _label(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """A namespace, as the mesh's documents may bear it."""
+    notes: field.Notes = []
+    if value is not None:
+        field.label(notes, "", value, "a namespace")
+    if notes:
+        raise click.BadParameter(f"{notes[0].value}: {notes[0].legal}")
+    return value
 
 
 @click.command()
@@ -42,7 +53,9 @@ _MOST_CASES = 5
 )
 @click.option("--force", is_flag=True, help="Write over an earlier run's files.")
 @click.option("--append", is_flag=True, help="Add to what an earlier run observed.")
-@click.option("--namespace", help="Namespace of the documents [default: node.namespace].")
+@click.option(
+    "--namespace", callback=_label, help="Namespace of the documents [default: node.namespace]."
+)
 @click.option("--app", default="", help="Name of the workload [default: the host's name].")
 @click.option(
     "--exclude",

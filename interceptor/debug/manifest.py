@@ -24,13 +24,18 @@ def app_name(found: Observation, wish: Wish) -> str:
     return label[:_LONGEST_NAME].strip("-") or "vm"
 
 
+def served_host(found: Observation, wish: Wish) -> str:
+    """The name by which the mesh is to call what this VM serves."""
+    return f"{app_name(found, wish)}.{wish.namespace}.svc.{wish.domain}"
+
+
 def entries(draft: Draft, found: Observation, wish: Wish) -> str:
     """serviceentries.yaml."""
     head = [
         f"Hosts that {found.host or 'this VM'} called by name, the most called first.",
         "Written by `interceptor observe`; read it, and `interceptor mesh check` it.",
     ]
-    taken: set[str] = set()
+    taken = {_served_name(app_name(found, wish))}
     parts = [_comment(head)]
     for service in draft.services:
         parts.append(_document(_basis(service), _entry(service, wish, taken)))
@@ -60,23 +65,32 @@ def workload(draft: Draft, found: Observation, wish: Wish) -> str:
     parts = [_comment(["This VM, and what it serves."]), _document(about, group)]
     address = _primary(found)
     if ports and address:
-        name = f"{app}-{address.replace('.', '-').replace(':', '-')}"
+        name = f"{app}-{address.replace('.', '-').replace(':', '-')}".rstrip("-")
         member = _tree("WorkloadEntry", name, wish, {"address": address, **template})
-        parts.append(
-            _document(["This very machine; not needed where it registers itself."], member)
-        )
-        spec: dict[str, object] = {
-            "hosts": [f"{app}.{wish.namespace}.svc.{wish.domain}"],
-            "location": "MESH_INTERNAL",
-            "resolution": "STATIC",
-            "ports": [_port(served.port) for served in draft.served],
-            "workloadSelector": {"labels": labels},
-        }
-        why = [
-            "By this name the mesh calls it; a Service of Kubernetes with this selector will do."
-        ]
-        parts.append(_document(why, _tree("ServiceEntry", app, wish, spec)))
+        about = ["This very machine; not needed where it registers itself."]
+        parts.append(_document(about, member))
+        parts.append(_served(draft, found, wish))
     return "\n".join(parts)
+
+
+def _served(draft: Draft, found: Observation, wish: Wish) -> str:
+    """The service that this VM is an endpoint of, unless the mesh has one of that name."""
+    host, app = served_host(found, wish), app_name(found, wish)
+    if host in wish.known:
+        return _comment([f"{host} is the mesh's already: {wish.known[host]}"])
+    spec: dict[str, object] = {
+        "hosts": [host],
+        "location": "MESH_INTERNAL",
+        "resolution": "STATIC",
+        "ports": [_port(served.port) for served in draft.served],
+        "workloadSelector": {"labels": {"app": app}},
+    }
+    why = "By this name the mesh calls it; a Service of Kubernetes with this selector will do."
+    return _document([why], _tree("ServiceEntry", _served_name(app), wish, spec))
+
+
+def _served_name(app: str) -> str:
+    return f"{app[: _LONGEST_NAME - 7].rstrip('-')}-served"
 
 
 def settings(draft: Draft, found: Observation, wish: Wish, files: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from interceptor import config, moving
 from interceptor.config import Config
 from interceptor.debug.draft import Wish
-from interceptor.debug.observed import Asked, Call, Observation
+from interceptor.debug.observed import Asked, Call, Listening, Observation
 from interceptor.errors import ConfigError, InterceptorError
 
 MESH = """\
@@ -52,6 +52,23 @@ def test_what_the_mesh_has_already_is_told_and_not_written(ours: Config, tmp_pat
     known = next(one for one in outcome.concerns if one.topic == "known-already")
     assert known.cases[0].startswith("db.example: ")
     assert known.cases[1].startswith("x.wild.example: ")
+
+
+def test_a_service_of_the_vms_own_name_is_not_written_twice(ours: Config, tmp_path: Path) -> None:
+    served = Observation(
+        host="vm",
+        addresses=("10.0.0.5",),
+        listening=(Listening(80, addresses=("0.0.0.0",)),),
+    )
+    texts = dict(moving.build(ours, served, Wish(), tmp_path / "out").texts)
+    assert texts[moving.WORKLOAD].count("kind: ServiceEntry") == 1
+    document = (
+        "kind: Service\nmetadata: {name: vm}\nspec: {clusterIP: 10.96.0.9, ports: [{port: 80}]}\n"
+    )
+    (tmp_path / "mesh" / "vm.yaml").write_text(f"apiVersion: v1\n{document}")
+    texts = dict(moving.build(ours, served, Wish(), tmp_path / "out").texts)
+    assert "kind: ServiceEntry" not in texts[moving.WORKLOAD]
+    assert "# vm.default.svc.cluster.local is the mesh's already: " in texts[moving.WORKLOAD]
 
 
 def test_what_an_earlier_watch_wrote_is_no_mesh_yet(ours: Config, tmp_path: Path) -> None:

@@ -93,6 +93,13 @@ def test_a_second_run_is_refused_forced_or_added(
     assert "runs" not in run(*words, "--force")[1]
 
 
+def test_a_namespace_that_is_none_is_a_usage_error(run: Run, capture: str, settings: str) -> None:
+    words = ("-r", capture, "--namespace", "My_NS", "--config", settings)
+    code, _, problem = run("observe", *words)
+    assert code == main.USAGE
+    assert "'My_NS': a namespace" in problem
+
+
 def test_a_wrong_duration_is_a_usage_error(run: Run, settings: str) -> None:
     code, _, problem = run("observe", "--duration", "soon", "--config", settings)
     assert code == main.USAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,22 @@ def test_a_wildcard_is_offered_and_not_chosen() -> None:
     wildcard = yaml.safe_load("\n".join(offered[start:]))
     assert wildcard["spec"]["hosts"] == ["*.cdn.example.com"]
     assert wildcard["spec"]["resolution"] == "NONE"
+
+
+def test_no_two_documents_of_a_kind_bear_one_name() -> None:
+    """The one that is applied later would replace the other."""
+    call = Call("198.51.100.7", 80, "tcp", "till-served", "dns", "http", 1, 1)
+    found = replace(SEEN, calls=(*SEEN.calls, call))
+    drafted = draft.build(found, WISH)
+    texts = manifest.entries(drafted, found, WISH), manifest.workload(drafted, found, WISH)
+    names = [(one["kind"], one["metadata"]["name"]) for text in texts for one in documents(text)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("address", ["fd77::", "fd77::10", "10.0.0.5"])
+def test_the_workloads_name_is_legal_whatever_its_address(tmp_path: Path, address: str) -> None:
+    found = replace(SEEN, addresses=(address,))
+    assert load(tmp_path, found)[0].warnings == ()
 
 
 def test_of_what_bears_no_name_there_is_no_wildcard() -> None:
