@@ -225,6 +225,7 @@ def open_recording(
         known.plan.steering.mark,
         taps.open_aliases(config, undo),
         taps.owner,
+        frozenset(address.packed for address in known.plan.own_addresses),
     )
     file = _file(opened, *target)
     file.open()

@@ -142,6 +142,12 @@ class Judgement:
             )
         return Told("sidecar", f"sidecar to {place}, no endpoint of the mesh table")
 
+    def service(self, place: End) -> Told:
+        """What the sidecar calls on this host itself."""
+        host = next(iter(self._served.get(place, ())), "")
+        what = f"{host}, served here" if host else "this host's own service"
+        return Told("sidecar", f"sidecar to {what}, port {place[1]}", host=host)
+
     def is_endpoint(self, destination: End) -> bool:
         return destination in self._served
 

@@ -30,8 +30,14 @@ def _ours(role: Role, ports: Iterable[int], own: Iterable[Address]) -> str:
     networks = [f"net {network}" for network in (*ALIAS4_NETWORKS, ALIAS6_NETWORK)]
     hosts = [f"host {address}" for address in THROUGH]
     listeners = [f"tcp port {port}" for port in sorted(ports)]
-    # What comes back of a redirected connection has the address that was called for its source.
-    here = ["src net 127.0.0.0/8", "src host ::1"]
-    here += [f"src host {address}" for address in own if not address.is_loopback]
-    back = f"(tcp and not ({' or '.join(here)}))"
+    # What comes back of a redirected connection has the address that was called for its source;
+    # and a transparent sidecar calls this host's services by its clients' addresses.
+    here = [f"host {address}" for address in own if not address.is_loopback]
+    source, target = (
+        " or ".join(
+            [f"{end} net 127.0.0.0/8", f"{end} host ::1", *(f"{end} {one}" for one in here)]
+        )
+        for end in ("src", "dst")
+    )
+    back = f"(tcp and not (({source}) and ({target})))"
     return " or ".join(("port 53", *listeners, *networks, *hosts, back))

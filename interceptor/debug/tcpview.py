@@ -85,7 +85,8 @@ class _Course:
 
 @dataclass(slots=True)
 class TcpView:
-    """`learn` takes packets as they arrive, `tell` the same ones later, ordered by time."""
+    """`learn` takes packets as they arrive, `tell` the same ones later, ordered by time.
+    ``own`` are this host's addresses besides loopback."""
 
     judgement: Judgement
     ports: Ports
@@ -93,6 +94,7 @@ class TcpView:
     agent_mark: int
     unalias: Unalias
     owner: Owner
+    own: frozenset[bytes] = frozenset()
     _courses: OrderedDict[End, _Course] = field(default_factory=OrderedDict)
     _owners: OrderedDict[tuple[End, End], Holder | None] = field(default_factory=OrderedDict)
     _told: OrderedDict[tuple[End, End], tuple[Role, Told]] = field(default_factory=OrderedDict)
@@ -143,10 +145,15 @@ class TcpView:
         course = self._courses.get(to)
         if course is not None and source in (course.target, course.original):
             return self._redirected(sighting, course, to, forth=False)
-        if source[0] in _THROUGH or to[0] in _THROUGH:
-            told = Told("sidecar", "sidecar to this host's own service", "", "")
-            return told, [sighting.record(Role.IN, told.text)]
+        for client, service in ((source, to), (to, source)):
+            if client[0] in _THROUGH or self._is_transparent(client[0], service[0]):
+                told = self.judgement.service(service)
+                return told, [sighting.record(Role.IN, told.text)]
         return Told("", ""), [sighting.record(Role.LOCAL, "")]
+
+    def _is_transparent(self, client: bytes, service: bytes) -> bool:
+        """Whether the client is one of elsewhere, for whom the sidecar stands (TPROXY)."""
+        return service in self.own and client not in self.own and not _is_loopback(client)
 
     def _redirected(
         self, sighting: Sighting, course: _Course, client: End, *, forth: bool

@@ -78,6 +78,13 @@ def test_an_endpoint_is_known_by_address_and_port() -> None:
     assert "no endpoint" in judgement().upstream((place[0], 1)).text
 
 
+def test_a_service_of_this_host_is_named_where_the_mesh_knows_it() -> None:
+    place = ip_address(ENDPOINT).packed, 9080
+    assert judgement().service(place).text == f"sidecar to {REVIEWS.name}, served here, port 9080"
+    other = place[0], 1
+    assert judgement().service(other).text == "sidecar to this host's own service, port 1"
+
+
 def test_without_a_table_nothing_is_claimed() -> None:
     judge = Judgement(None, (), None)
     assert judge.query(CLIENT, "a.example", 1, NOW_S).verdict == ""

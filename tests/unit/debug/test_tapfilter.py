@@ -30,8 +30,9 @@ def test_everything_is_only_what_the_user_asks_for() -> None:
     assert tapfilter.render(Role.LOCAL, (15001,), OWN, "udp", everything=True) == "udp"
 
 
-def test_answers_of_a_redirected_connection_are_known_by_a_source_that_is_not_here() -> None:
+def test_what_has_one_end_elsewhere_is_taken_from_lo_too() -> None:
     text = tapfilter.render(Role.LOCAL, (15001,), OWN, "", everything=False)
-    assert "src host 10.0.0.9" in text
-    assert "src host fd00::9" in text
-    assert "src host 127.0.0.1" not in text
+    for end in ("src", "dst"):
+        assert f"{end} host 10.0.0.9" in text
+        assert f"{end} host fd00::9" in text
+        assert f"{end} host 127.0.0.1" not in text

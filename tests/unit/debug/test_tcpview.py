@@ -43,6 +43,7 @@ def view(holders: dict[End, Holder] | None = None) -> TcpView:
         0x1DC0,
         aliases.get,
         lambda local, remote: (holders or {}).get(local),
+        frozenset((ip_address(OWN).packed,)),
     )
 
 
@@ -177,10 +178,16 @@ def test_what_arrives_is_told_with_its_rule_and_so_is_what_goes_back() -> None:
     assert records[0].comment.startswith("inbound rule 8: ")
 
 
-def test_the_sidecar_s_way_to_a_local_service_has_its_own_interface() -> None:
-    through, served = ("127.0.0.6", 50000), (OWN, 3306)
-    (record,) = tell(view(), sight(tcp(through, served), through[0], OWN))
-    assert record.interface == "sidecar in lo"
+@pytest.mark.parametrize("through", ["127.0.0.6", "10.0.0.7"])
+def test_the_sidecar_s_way_to_a_local_service_has_its_own_interface(through: str) -> None:
+    """By its own address, or by TPROXY with its client's."""
+    there, served = (through, 50000), (OWN, 3306)
+    records = tell(
+        view(),
+        sight(tcp(there, served), through, OWN),
+        sight(tcp(served, there, "SA"), OWN, through),
+    )
+    assert [record.interface for record in records] == ["sidecar in lo"] * 2
 
 
 def test_aliases_are_known_by_their_addresses() -> None:
