@@ -47,6 +47,8 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     (r"(?i)\b(bearer|basic|digest|negotiate)\s+[\w+/=.~\-]{8,}", rf"\1 {REMOVED}"),
     # RFC 3986, section 3.2.1: everything before the last @ of the authority.
     (r"(?<=://)[^/\s\"'<>@]*:[^/\s\"'<>]*@", f"{REMOVED}@"),
+    # curl and its like: user and password in one word.
+    (r"((?:\s-u|--user|--proxy-user)[ =]?[\"']?)[^\s:\"']+:[^\s\"']+", rf"\1{REMOVED}"),
     (r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b", REMOVED),
     (r"\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w\-]{16,}", REMOVED),
     (r"\bxox[a-z]-[\w\-]{10,}|\bAIza[\w\-]{30,}|\bsk-[\w\-]{16,}|\bhvs\.[\w\-]{16,}", REMOVED),

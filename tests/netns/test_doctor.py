@@ -303,7 +303,10 @@ def test_a_bundle_has_the_whole_host_and_none_of_its_secrets(lab: Lab, tmp_path:
     assert "reviews.bookinfo" in texts["mesh.json"]
     assert "outbound|9080||reviews" in texts["envoy/config_dump.json"]
     assert "Linux version" in texts["host/kernel.txt"]
-    assert json.loads(texts["doctor.json"])["checks"]
+    checks = {each["name"]: each for each in json.loads(texts["doctor.json"])["checks"]}
+    assert not [name for name, each in checks.items() if each["state"] == "fault"], checks
+    assert checks["ports"]["seen"].endswith("are ours")
+    assert done.code == 0
     assert "app: web" in texts["config.yaml"]
     assert "undo" in texts["journal.txt"] or texts["journal.txt"].strip()
 

@@ -47,6 +47,7 @@ SHAPES = {
     "a query": "GET /path?{name}={secret}&next=1",
     "a header": "> Authorization: Bearer {secret}",
     "a header in JSON": '{{"authorization": "Basic {secret}"}}',
+    "a word of curl": "curl -s -u somebody:{secret} https://h.example/",
     "a cookie": "Set-Cookie: session={secret}; Path=/",
     "the head of a key": "-----BEGIN EC PRIVATE KEY-----\n{secret}\n-----END EC PRIVATE KEY-----",
     "a key without an end": "-----BEGIN PRIVATE KEY-----\n{secret}\n{secret}",
