@@ -18,6 +18,7 @@ from interceptor.config import Config
 from interceptor.mesh import field
 
 if TYPE_CHECKING:
+    from interceptor.debug.observed import Observation
     from interceptor.moving import Outcome
     from interceptor.observation import Progress as Seen
     from interceptor.observation import Tell
@@ -99,16 +100,12 @@ def observe(
     WorkloadGroup with the ports served, our configuration with the CIDRs to
     include, and a report of what would break. Needs root, or with -r nothing.
     """
-    from interceptor import moving, observation, rewatch
+    from interceptor import moving
     from interceptor.debug import observed
     from interceptor.debug.draft import Wish
 
     before = moving.check_folder(output, force=force, append=append) if output else None
-    if capture is not None:
-        found = replace(rewatch.observe(capture, address), host=config.node.name)
-    else:
-        with _interrupted_by_sigterm(), _progress(duration_s) as tell:
-            found = observation.watch(config, duration_s, tell)
+    found = _watch(config, duration_s) if capture is None else _reread(config, capture, address)
     if before is not None:
         found = observed.merge(before, found)
     wish = Wish(namespace or config.node.namespace, config.node.domain, app, exclude)
@@ -120,6 +117,19 @@ def observe(
         _tell(outcome, paths)
     else:
         click.echo(dict(outcome.texts)[moving.REPORT], nl=False)
+
+
+def _watch(config: Config, duration_s: float) -> Observation:
+    from interceptor import observation
+
+    with _interrupted_by_sigterm(), _progress(duration_s) as tell:
+        return observation.watch(config, duration_s, tell)
+
+
+def _reread(config: Config, capture: Path, address: tuple[str, ...]) -> Observation:
+    from interceptor import rewatch
+
+    return replace(rewatch.observe(capture, address), host=config.node.name)
 
 
 def _tell(outcome: Outcome, paths: Sequence[Path]) -> None:
