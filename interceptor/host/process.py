@@ -1,9 +1,10 @@
 """Whose a socket is: process, name, systemd unit. Cheap, bounded, and honest where it cannot know.
 
 The kernel tells a socket's inode (`socketdiag`); which process holds it stands in /proc/PID/fd
-alone. So it is looked for, first where sockets were found lately, then among all processes, the
-youngest first; and never at more than FDS_PER_S descriptors. What was closed, or its process
-ended, before we looked is nobody's: the fields are empty then, and never a guess.
+alone. Where the socket's cgroup has one process only it is that one. Else it is looked for: among
+the youngest processes, which are the ones that are soon gone, then where sockets were found
+lately, then among all; and never at more than FDS_PER_S descriptors. What was closed, or its
+process ended, before we looked is nobody's: the fields are empty then, and never a guess.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -25,7 +26,8 @@ from interceptor.host.socketdiag import End, Socket
 FDS_PER_S = 10_000
 """Descriptors that may be looked at in a second: about 50 ms of it at most."""
 KNOWN = 4096  # sockets and processes that are remembered, each
-LATELY = 16  # processes that are looked at first
+LATELY = 16  # processes that are looked at before all others, but for the youngest
+YOUNG = 8
 WALKS_S = 2.0  # between two walks through the tree of cgroups
 UNITS = (".service", ".scope")
 K = TypeVar("K")
@@ -78,11 +80,17 @@ def parse_ids(status: str) -> tuple[int | None, int | None]:
 
 class Finder:
     """Ask it from one thread. `close` it; it opens anew where it is asked after that. ``root`` is
-    /proc; ``clock`` counts seconds."""
+    /proc, ``mount`` where cgroup2 is mounted (None: look); ``clock`` counts seconds."""
 
-    def __init__(self, root: Path = Path("/proc"), clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/proc"),
+        clock: Callable[[], float] = monotonic,
+        mount: str | None = None,
+    ) -> None:
         self._root = str(root)
         self._clock = clock
+        self._mount = probe.cgroup_mount() if mount is None else mount
         self._channel: socket.socket | None = None
         self._holders: OrderedDict[int, tuple[int, str]] = OrderedDict()  # inode: pid, its start
         self._known: OrderedDict[int, tuple[str, Process]] = OrderedDict()  # pid: its start
@@ -116,10 +124,10 @@ class Finder:
 
     def of(self, one: Socket) -> Process:
         """Whose a socket is. Where its process is not found, its owner and unit are told."""
-        pid = self._holder(one.inode) if one.inode else 0
+        path = self.cgroup(one.cgroup)
+        pid = self._holder(one.inode, path) if one.inode else 0
         if pid:
             return self.process(pid)
-        path = self.cgroup(one.cgroup)
         uid = one.uid if one.inode else None  # 0 of a socket that nobody holds is not root's
         return Process(0, "", unit_of(path), uid, None, path)
 
@@ -138,20 +146,35 @@ class Finder:
         """The path of a cgroup by its folder's inode; empty where it is not found."""
         if inode and inode not in self._cgroups and self._clock() - self._walked_s >= WALKS_S:
             self._walked_s = self._clock()
-            self._cgroups = dict(_cgroups())
+            self._cgroups = dict(_cgroups(self._mount))
         return self._cgroups.get(inode, "")
 
-    def _holder(self, inode: int) -> int:
+    def _holder(self, inode: int, path: str) -> int:
         pid, began = self._holders.get(inode, (0, ""))
         if pid and self._began(pid) in ("", began):  # not another one of that number
             return pid
-        for pid in chain(reversed(tuple(self._lately)), self._youngest()):
+        if pid := self._only_one(path):
+            _keep(self._holders, inode, (pid, self._began(pid)))
+            return pid
+        youngest = self._youngest()
+        for pid in chain(islice(youngest, YOUNG), reversed(tuple(self._lately)), youngest):
             if not self._may_look():
                 return 0
             if inode in self._look(pid):
                 _keep(self._lately, pid, None, LATELY)
                 return pid
         return 0
+
+    def _only_one(self, path: str) -> int:
+        """The process of a cgroup that has but one; 0: it has none or several. systemd's own does
+        not count: it makes sockets that it gives to services."""
+        if path in ("", "/") or path.endswith("/init.scope"):
+            return 0
+        try:
+            pids = cgroup.processes(cgroup.folder(path, Path(self._mount)))
+        except OSError:
+            return 0
+        return pids[0] if len(pids) == 1 else 0
 
     def _may_look(self) -> bool:
         now = self._clock()
@@ -213,9 +236,8 @@ def _keep(into: OrderedDict[K, V], key: K, value: V, room: int = KNOWN) -> None:
         into.popitem(last=False)
 
 
-def _cgroups() -> Iterator[tuple[int, str]]:
+def _cgroups(mount: str) -> Iterator[tuple[int, str]]:
     """Inode and path of every cgroup of version 2."""
-    mount = probe.cgroup_mount()
     for folder, _, _ in os.walk(mount) if mount else ():
         with suppress(OSError):
             yield os.stat(folder).st_ino, folder[len(mount) :] or "/"

@@ -47,7 +47,7 @@ def proc(tmp_path: Path) -> Proc:
 
 @pytest.fixture
 def finder(proc: Proc) -> Iterator[Finder]:
-    made = Finder(proc.root, lambda: proc.now_s)
+    made = Finder(proc.root, lambda: proc.now_s, str(proc.root))
     yield made
     made.close()
 
@@ -109,6 +109,31 @@ def test_no_more_descriptors_are_looked_at_than_allowed(proc: Proc, finder: Find
     assert finder.refused == 1
     proc.now_s += 2 / FDS_PER_S
     assert finder.of(Socket(1003, 70)).pid == 7
+
+
+def test_the_only_process_of_a_cgroup_need_not_be_looked_for(proc: Proc, finder: Finder) -> None:
+    folder = proc.root / "system.slice/envoy.service"
+    folder.mkdir(parents=True)
+    home = folder.stat().st_ino
+    proc.add(7, comm="envoy")
+    (folder / "cgroup.procs").write_text("7\n")
+    assert finder.of(Socket(1337, 70, cgroup=home)).comm == "envoy"
+    assert finder._left == FDS_PER_S
+    proc.add(8, 80)
+    (folder / "cgroup.procs").write_text("7\n8\n")
+    assert finder.of(Socket(1337, 80, cgroup=home)).pid == 8
+    assert finder.of(Socket(1337, 90, cgroup=home)) == Process(
+        *(0, "", "envoy.service", 1337, None, "/system.slice/envoy.service"),
+    )
+
+
+def test_a_socket_that_systemd_made_is_its_holder_s(proc: Proc, finder: Finder) -> None:
+    folder = proc.root / "init.scope"
+    folder.mkdir()
+    (folder / "cgroup.procs").write_text("1\n")
+    proc.add(1, comm="systemd")
+    proc.add(7, 70, comm="sshd")
+    assert finder.of(Socket(0, 70, cgroup=folder.stat().st_ino)).comm == "sshd"
 
 
 def test_an_exec_is_noticed(proc: Proc, finder: Finder) -> None:
