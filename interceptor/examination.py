@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from interceptor import inquiry
-from interceptor.capture import ahead, installed
-from interceptor.capture.plan import Verdict
+from interceptor.capture import ahead, installed, scope
+from interceptor.capture.plan import Flow, Verdict
 from interceptor.config import Config
-from interceptor.debug import control
+from interceptor.debug import control, naming
 from interceptor.debug.case import (
     Case,
     Entry,
@@ -70,7 +70,11 @@ def _observe_path(case: Case, unknown: dict[Step, str]) -> Case:
         case = replace(case, installed=_try(unknown, Step.RULE, lambda: observe_rule(case)))
     verdict = case.decision.verdict if case.decision is not None else Verdict.PASS
     if verdict is not Verdict.PASS:
-        case = replace(case, obstacles=_observe_obstacles(case, backend))
+        case = replace(case, obstacles=_observe_obstacles(flow, backend))
+    query = naming.query_flow(case) if case.found is not None else None
+    if query is not None and scope.decide(case.plan, query).verdict is Verdict.DNS:
+        dns = running.backend if running is not None and running.backend else backend
+        case = replace(case, dns_obstacles=_observe_obstacles(query, dns))
     if verdict is Verdict.OUTBOUND:
         case = replace(case, envoy=_observe_envoy(case, unknown))
         case = _observe_bound(case)
@@ -178,15 +182,14 @@ def observe_rule(case: Case) -> Installed | None:
     return Installed(found.backend, lines, found.counter)
 
 
-def _observe_obstacles(case: Case, backend: str) -> tuple[Obstacle, ...]:
-    assert case.flow is not None
+def _observe_obstacles(flow: Flow, backend: str) -> tuple[Obstacle, ...]:
     if os.geteuid() != 0:
         return ()
     parts = backend.split("+")
-    part = parts[0] if case.flow.protocol == "tcp" else parts[-1]
+    part = parts[0] if flow.protocol == "tcp" else parts[-1]
     return tuple(
         Obstacle(each.where, each.text, each.verdict, each.owner, each.matches)
-        for each in ahead.observe(case.flow, part)
+        for each in ahead.observe(flow, part)
     )
 
 

@@ -6,6 +6,7 @@ goes wrong, and we are root, each endpoint is tried past the sidecar, to see who
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from dataclasses import replace
@@ -33,13 +34,14 @@ def send(case: Case, question: Question) -> Case:
     """The same case with what became of a probe. Raises InterceptorError where none can be made
     as that user."""
     before = _count(case)
-    query = _ask(case)
+    query = _ask(case, question)
     connection = None
     flow = case.flow
     if flow is not None and flow.protocol == "tcp" and flow.uid is not None:
         request = _request(case)
         way = Way(device=case.asked.device)
-        made = _as_caller(case, question, partial(_open, flow.destination, flow.port, request, way))
+        attempt = partial(_open, flow.destination, flow.port, request, way)
+        made = _decode(_as_caller(case, question, attempt))
         connection = _told(f"{flow.destination} port {flow.port}", made)
     probe = Probe(query, connection, before=before, after=_count(case))
     if connection is not None and not is_well(connection):
@@ -91,7 +93,8 @@ def _open(address: Address, port: int, request: bytes, way: Way) -> bytes:
     return json.dumps(tree).encode()
 
 
-def _as_caller(case: Case, question: Question, attempt: partial[bytes]) -> Attempt:
+def _as_caller(case: Case, question: Question, attempt: partial[bytes]) -> bytes:
+    """What the attempt gives, made as the user and in the cgroup that were asked for."""
     uid, gid = question.uid, question.gid
     if uid is not None and gid is None:
         gid = uid
@@ -99,9 +102,13 @@ def _as_caller(case: Case, question: Question, attempt: partial[bytes]) -> Attem
     if question.cgroup:
         mount = Path(case.facts.cgroup_mount)
         processes = cgroup.folder(question.cgroup, mount) / cgroup.PROCESSES
-    tree = json.loads(errand.call(attempt, uid, gid, processes))
-    tree |= {key: tree[key].encode("latin-1") for key in ("greeting", "reply")}
-    return Attempt(**tree)
+    return errand.call(attempt, uid, gid, processes)
+
+
+def _decode(data: bytes) -> Attempt:
+    """The inverse of `_open`."""
+    tree = json.loads(data)
+    return Attempt(**(tree | {k: tree[k].encode("latin-1") for k in ("greeting", "reply")}))
 
 
 def _told(to: str, made: Attempt) -> Connected:
@@ -143,7 +150,7 @@ def _try(endpoint: Endpoint, port: Port, way: Way) -> Connected:
 # --- the query
 
 
-def _ask(case: Case) -> Queried | None:
+def _ask(case: Case, question: Question) -> Queried | None:
     """The name, asked of the first server of resolv.conf; of a flow to port 53, any mesh name of
     that server."""
     servers = resolver.observe_servers(case.config.dns.resolv_conf)
@@ -154,7 +161,9 @@ def _ask(case: Case) -> Queried | None:
     if not name or not servers:
         return None
     version = flow.destination.version if flow is not None and case.found is not None else 4
-    answered = _query(servers[0], name, version, Way(device=case.asked.device))
+    way = Way(device=case.asked.device)
+    tree = json.loads(_as_caller(case, question, partial(_send, servers[0], name, version, way)))
+    answered = Queried(**(tree | {"answers": tuple(tree["answers"])}))
     is_wild = case.found is not None and case.found.host.startswith("*.")
     if is_wild and os.geteuid() == 0:
         outside = _query(servers[0], name, version, Way(mark=case.config.capture.mark))
@@ -165,6 +174,11 @@ def _ask(case: Case) -> Queried | None:
 def _some_name(case: Case) -> str:
     hosts = case.table.hosts.values()
     return next((host.name for host in hosts if host.addresses and not host.is_wildcard), "")
+
+
+def _send(server: Address, name: str, version: int, way: Way) -> bytes:
+    """In the child: the query's fate as JSON."""
+    return json.dumps(dataclasses.asdict(_query(server, name, version, way))).encode()
 
 
 def _query(server: Address, name: str, version: int, way: Way) -> Queried:

@@ -191,9 +191,9 @@ class Case:
 
     ``problems`` are the documents that are refused now; ``called`` the host and port that the
     destination belongs to. ``hidden``: namespaces that see the name, where this VM's does not.
-    ``cluster`` is Envoy's name for where the call goes; ``unrouted`` are endpoint addresses to
-    which this host has no route; ``confined`` the cgroup outside of which the sidecar's user is
-    like any other (ebpf).
+    ``dns_obstacles`` stand before ours in the way of its query; ``unrouted`` are addresses of
+    endpoints to which this host has no route; ``confined`` is the cgroup outside of which the
+    sidecar's user is like any other (ebpf).
     """
 
     config: Config
@@ -210,10 +210,10 @@ class Case:
     rule: Rule | None = None
     rule_text: tuple[str, ...] = ()
     called: tuple[Host, Port | None] | None = None
-    cluster: str = ""
     running: Running | None = None
     installed: Installed | None = None
     obstacles: tuple[Obstacle, ...] = ()
+    dns_obstacles: tuple[Obstacle, ...] = ()
     envoy: Envoy | None = None
     resolver: Resolver | None = None
     unrouted: frozenset[Address] = frozenset()

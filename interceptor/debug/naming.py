@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from interceptor.capture import scope
-from interceptor.capture.plan import Hook
+from interceptor.capture.plan import Flow, Hook
 from interceptor.capture.plan import Verdict as Fate
 from interceptor.debug import likeness
 from interceptor.debug.case import Case, Resolver
@@ -16,6 +16,8 @@ from interceptor.mesh.name import parents
 from interceptor.mesh.outcome import Verdict
 
 NSS_RESOLVE = "resolve"
+EXCLUDED = (1, 2, 4)
+"""Rules by which an interface or owner is left out, its DNS included."""
 DOT_PORT = 853  # RFC 7858
 
 
@@ -28,7 +30,7 @@ def diagnose(case: Case) -> Iterator[Finding]:
     if case.found is not None and case.found.verdict is Verdict.ANSWER:
         yield from _by_file(case)
         yield from _past_us(case)
-        yield from _uncaptured(case)
+        yield from _unanswered(case)
 
 
 def _of_nobody(case: Case) -> Iterator[Finding]:
@@ -152,29 +154,61 @@ def _by_file(case: Case) -> Iterator[Finding]:
         )
 
 
-def _uncaptured(case: Case) -> Iterator[Finding]:
-    """Queries that the plan leaves alone, though it captures what this process calls."""
-    if case.flow is None or case.resolver is None or case.flow.hook is not Hook.OUTPUT:
+def query_flow(case: Case) -> Flow | None:
+    """The caller's query for the name, to the first server that is asked."""
+    servers = case.resolver.servers if case.resolver is not None else ()
+    server = next((one for one in servers if one.version in case.plan.families), None)
+    if case.flow is None or server is None or case.flow.hook is not Hook.OUTPUT:
+        return None
+    return replace(case.flow, protocol="udp", source=server, destination=server, port=53)
+
+
+def _unanswered(case: Case) -> Iterator[Finding]:
+    """A mesh name whose query does not reach us, though nobody excluded who asks."""
+    query = query_flow(case)
+    if query is None:
         return
-    servers = [s for s in case.resolver.servers if s.version in case.plan.families]
-    asked = [
-        replace(case.flow, protocol="udp", destination=server, source=server, port=53)
-        for server in servers
-    ]
-    found = [scope.decide(case.plan, one) for one in asked]
-    if not found or any(one.verdict is Fate.DNS or one.rule in (1, 2, 4) for one in found):
-        return
-    yield Finding(
-        Cause.DNS_NOT_CAPTURED,
-        Step.RESOLVER,
-        "queries to this host's servers are left alone, so nobody answers mesh names",
-        tuple(
-            f"{server} port 53: rule {one.rule}, {one.why}"
-            for server, one in zip(servers, found, strict=True)
-        ),
-        "set dns.enabled, and dns.servers to all, resolv.conf or a list with these servers",
-        "interceptor config show",
-    )
+    fate = scope.decide(case.plan, query)
+    if fate.verdict is Fate.DNS:
+        yield from _intercepted(case)
+    elif fate.rule not in EXCLUDED:
+        yield Finding(
+            Cause.DNS_NOT_CAPTURED,
+            Step.RESOLVER,
+            "queries to this host's servers are left alone, so nobody answers mesh names",
+            (f"{query.destination} port 53: rule {fate.rule}, {fate.why}",),
+            "set dns.enabled, and dns.servers to all, resolv.conf or a list with these servers",
+            "interceptor config show",
+        )
+
+
+def _intercepted(case: Case) -> Iterator[Finding]:
+    """A query that somebody takes before us, by what is known of him or by the probe's word."""
+    assert case.found is not None
+    query = case.probe.query if case.probe is not None else None
+    ours = {answer.data for answer in case.found.answers}
+    is_lost = query is not None and not ours & set(query.answers)
+    sure = tuple(each for each in case.dns_obstacles if each.matches)
+    hindering = sure or (case.dns_obstacles if is_lost else ())
+    if hindering:
+        yield Finding(
+            Cause.FIREWALL,
+            Step.RESOLVER,
+            f"{hindering[0].owner or 'somebody else'} takes the query before we see it "
+            f"({hindering[0].verdict})",
+            tuple(f"{each.where}: {each.text}" for each in hindering),
+            "make that rule spare port 53, or let it come after ours",
+            "nft list ruleset",
+        )
+    elif is_lost and query is not None:
+        yield Finding(
+            Cause.NOT_ANSWERED,
+            Step.RESOLVER,
+            f"{case.found.name} is the mesh's, and its query was not answered by us",
+            (f"{query.who} was asked: {query.error or query.rcode}",),
+            "see whether the daemon and its DNS worker are alive",
+            "interceptor status",
+        )
 
 
 def _past_us(case: Case) -> Iterator[Finding]:

@@ -6,155 +6,35 @@ with the daemon and Envoy, and the call beside it, that is well, succeeds.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
 
 import pytest
 
-from interceptor.host import command
 from interceptor.lab import agent as lab_agent
-from interceptor.lab import demo_change, description
+from interceptor.lab import demo_change
 from interceptor.lab.agent import Agent
-from interceptor.lab.description import World
 from interceptor.lab.removal import wait_until
-from interceptor.lab.world import PACKAGE_ROOT, Lab
+from tests.netns import overtls
+from tests.netns.broken import (
+    BREAKS,
+    SERVED,
+    SOUND,
+    SPARED,
+    UID,
+    WELL,
+    Told,
+    curl,
+    explain,
+    explain_all,
+    open_broken,
+)
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
 
-DOCUMENTS = Path(__file__).parents[1] / "data" / "broken" / "mesh.yaml"
-UID, SPARED = 1000, 4242
-WELL = "spared.mesh.internal:9080"
-SERVED = "200 OK"
-
-BREAKS: tuple[tuple[str, str, str], ...] = (
-    # what is asked, the cause, what `explain` has to say of it
-    ("http cart:9080", "wrong-namespace", "namespace bookinfo has no cart; namespace store has"),
-    ("http reveiws:9080", "name-typo", "reviews.bookinfo.svc.cluster.local is"),
-    ("http empty:9080", "no-endpoint", "nobody serves empty.bookinfo.svc.cluster.local"),
-    ("http down.mesh.internal:9080 --probe", "all-endpoints-down", "every endpoint of down"),
-    ("http spared.mesh.internal:9999", "excluded-port", "excluded outbound port (9999)"),
-    (f"http {WELL} --uid {SPARED}", "excluded-uid", f"(uid {SPARED}"),
-    ("http shop.shade.example:9080 --probe", "wildcard-shadowing", "*.shade.example answers"),
-    ("http six.mesh.internal:9080", "ipv6-only-endpoint", "this VM has no IPv6 way there"),
-    ("tcp clash-b.mesh.internal:5000", "vip-clash", "clash-a.mesh.internal has it"),
-    ("http misnamed.mesh.internal:7000 --probe", "wrong-port-name", "is HTTP by its name"),
-    ("http misnamed.mesh.internal:9080", "wrong-port-name", "is TCP by its name 'mysql'"),
-)
-"""The six others need something done to the host, and have a test each."""
-
-SOUND = (
-    "http cart.store:9080",
-    "http reviews:9080 --probe",
-    f"http {WELL} --probe --uid {UID}",
-    "tcp misnamed.mesh.internal:7001 --probe",
-    "tcp clash-b.mesh.internal:5001 --probe",
-    "http details:9080 --probe",
-    "http any.shade.example:9080 --probe",
-    "tcp www.corp.example:80 --probe",
-    "udp 10.77.0.53:53 --probe",
-)
-"""The same hosts, called as they should be."""
-
-
-# Several questions to one process: what is asked is the same, and starting it takes longest.
-MANY = """
-import contextlib, io, json, sys
-from interceptor.cli import group
-said = []
-for argv in json.loads(sys.argv[1]):
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        group.call(argv)
-    said.append(out.getvalue())
-print(json.dumps(said))
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What `explain --json` said: each finding's cause, the first one's sentence and evidence."""
-
-    causes: tuple[str, ...]
-    why: str
-    evidence: str
-    next: str
-    text: str
-
-
-def explain(agent: Agent, *words: str) -> Told:
-    return next(iter(explain_all(agent, [" ".join(words)]).values()))
-
-
-def explain_all(agent: Agent, every: Iterable[str]) -> dict[str, Told]:
-    """Each of the command lines, as user 1000 where none is named, with what was said to it."""
-    lines = list(every)
-    argvs = [_argv(agent, line) for line in lines]
-    words = ["env", f"PYTHONPATH={PACKAGE_ROOT}", sys.executable, "-c", MANY, json.dumps(argvs)]
-    said = json.loads(agent.lab.run(agent.host, words, timeout_s=120).stdout)
-    return {line: _told(text) for line, text in zip(lines, said, strict=True)}
-
-
-def _argv(agent: Agent, line: str) -> list[str]:
-    uid = [] if "--uid" in line else ["--uid", str(UID), "--gid", str(UID)]
-    return ["explain", *line.split(), *uid, "--json", "--config", str(agent.config)]
-
-
-def _told(text: str) -> Told:
-    findings = cast("list[dict[str, object]]", json.loads(text)["findings"])
-    first = findings[0] if findings else {}
-    return Told(
-        tuple(str(each["cause"]) for each in findings),
-        str(first.get("why", "")),
-        "\n".join(cast("list[str]", first.get("evidence", []))),
-        str(first.get("next", "")),
-        text,
-    )
-
-
-def curl(agent: Agent, url: str, uid: int = UID, *words: str) -> str:
-    """The status line of a call as that user; what curl says of it where there is none."""
-    argv = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-    argv += ["curl", "-sS", "-I", "-m", "2", *words, f"http://{url}/"]
-    done = agent.lab.run(agent.host, argv, check=False)
-    return done.stdout.partition("\n")[0].strip() or done.stderr.strip()
-
-
-def world() -> World:
-    """The demo's, whose server knows one more name: the one that a wildcard hides."""
-    made = description.default()
-    record = "host-record=shop.shade.example,10.77.0.61"
-    hosts = tuple(
-        dataclasses.replace(host, records=(*host.records, record)) if host.records else host
-        for host in made.hosts
-    )
-    return dataclasses.replace(made, hosts=hosts)
-
-
-@contextmanager
-def open_broken(backend: str) -> Iterator[Agent]:
-    with Lab.open(world()) as lab:
-        # The VM has IPv6 on its own segment, and no way beyond.
-        command.run(["ip", "-n", lab.namespace("vm"), "-6", "route", "del", "default"])
-        over = {
-            "capture": {
-                "backend": backend,
-                "outbound": {"exclude_ports": [9999]},
-                "owners": {"exclude_uids": [SPARED]},
-            }
-        }
-        one = lab_agent.prepare(lab, "vm", over)
-        (one.mesh / "broken.yaml").write_text(DOCUMENTS.read_text())
-        try:
-            one.start()
-            yield one
-        finally:
-            one.stop()
+BRIEFLY = ("-m", "1")  # a call that is to fail
+FROM_ETH0 = ("--interface", "if!eth0")
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +66,7 @@ def test_a_break_is_told_by_its_true_cause(
     target = words.split()[1]
     if cause not in ("vip-clash", "wildcard-shadowing") and "'mysql'" not in why:
         uid = SPARED if "--uid" in words else UID
-        assert SERVED not in curl(broken, target, uid)
+        assert SERVED not in curl(broken, target, uid, *BRIEFLY)
     told = said[words]
     assert told.causes == (cause,), told.text
     assert why in told.why
@@ -240,10 +120,23 @@ def guarded(agent: Agent, rule: str, priority: int) -> Iterator[None]:
 )
 def test_a_firewall_in_front_of_our_rules_is_named(broken: Agent, rule: str) -> None:
     with guarded(broken, rule, -300):
-        assert SERVED not in curl(broken, "reviews:9080")
+        assert SERVED not in curl(broken, "reviews:9080", UID, *BRIEFLY)
         told = explain(broken, "http reviews:9080 --probe")
     assert told.causes == ("firewall-before-us",), told.text
     assert "nft inet guard out" in told.evidence
+
+
+def test_a_rule_of_iptables_in_front_of_ours_is_named(broken: Agent) -> None:
+    rule = ["OUTPUT", "-p", "tcp", "-d", "10.96.0.0/16", "--dport", "9080", "-j", "DROP"]
+    table = ["iptables-nft", "-t", "raw"]
+    broken.lab.run("vm", [*table, "-A", *rule])
+    try:
+        assert SERVED not in curl(broken, "reviews:9080", UID, *BRIEFLY)
+        told = explain(broken, "http reviews:9080")
+    finally:
+        broken.lab.run("vm", [*table, "-D", *rule])
+    assert told.causes == ("firewall-before-us",), told.text
+    assert "iptables-nft raw OUTPUT" in told.evidence
 
 
 def test_a_firewall_for_others_is_not_blamed(broken: Agent) -> None:
@@ -252,9 +145,10 @@ def test_a_firewall_for_others_is_not_blamed(broken: Agent) -> None:
 
 
 def test_a_firewall_that_takes_queries_is_named(broken: Agent) -> None:
+    lines = ["udp 10.77.0.53:53 --probe", "http reviews:9080"]
     with guarded(broken, "udp dport 53 drop", -300):
-        told = explain(broken, "udp 10.77.0.53:53 --probe")
-    assert told.causes == ("firewall-before-us",), told.text
+        told = explain_all(broken, lines)
+    assert [each.causes for each in told.values()] == [("firewall-before-us",)] * 2, told
 
 
 def test_programs_steer_before_any_firewall_and_see_queries_behind_it(programs: Agent) -> None:
@@ -269,7 +163,7 @@ def test_programs_steer_before_any_firewall_and_see_queries_behind_it(programs: 
 
 
 def test_a_bound_socket_is_lost_in_nat(broken: Agent) -> None:
-    assert SERVED not in curl(broken, "reviews:9080", UID, "--interface", "if!eth0")
+    assert SERVED not in curl(broken, "reviews:9080", UID, *BRIEFLY, *FROM_ETH0)
     told = explain(broken, "http reviews:9080 --bound eth0")
     assert told.causes == ("bound-device",), told.text
 
@@ -297,68 +191,20 @@ def test_programs_keep_the_bound_socket_of_those_who_may(
     programs: Agent, said_of_programs: dict[str, Told]
 ) -> None:
     """The kernel takes nobody off a device without CAP_NET_RAW, whoever asks it to."""
-    assert SERVED in curl(programs, "reviews:9080", 0, "--interface", "if!eth0")
+    assert SERVED in curl(programs, "reviews:9080", 0, *FROM_ETH0)
     assert said_of_programs[BOUND_ROOT].causes == ()
-    assert SERVED not in curl(programs, "10.96.0.11:9080", UID, "--interface", "if!eth0")
+    assert SERVED not in curl(programs, "10.96.0.11:9080", UID, *BRIEFLY, *FROM_ETH0)
     assert said_of_programs[BOUND].causes == ("bound-device",)
 
 
 # --- DoT
 
 
-DOT_SERVER = """
-server:
-  interface: 10.77.0.53@853
-  tls-port: 853
-  tls-service-key: "{folder}/key.pem"
-  tls-service-pem: "{folder}/cert.pem"
-  access-control: 0.0.0.0/0 allow
-  do-daemonize: no
-  chroot: ""
-  username: ""
-  pidfile: ""
-  use-syslog: no
-  directory: "{folder}"
-  local-zone: "." static
-remote-control:
-  control-enable: no
-"""
-
-# A stub of DNS over TLS (RFC 7858): asks one name, prints the rcode, and stays connected.
-DOT_CLIENT = """
-import socket, ssl, sys, time
-name = b"".join(bytes([len(l)]) + l.encode() for l in sys.argv[1].split(".")) + b"\\0"
-query = b"\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0" + name + b"\\0\\1\\0\\1"
-context = ssl._create_unverified_context()
-with socket.create_connection(("10.77.0.53", 853), 5) as one, context.wrap_socket(one) as tls:
-    tls.sendall(len(query).to_bytes(2, "big") + query)
-    print("rcode", tls.recv(4096)[5] & 15, flush=True)
-    time.sleep(30)
-"""
-
-
 def test_a_resolver_that_asks_over_tls_is_named(broken: Agent) -> None:
-    lab, folder = broken.lab, broken.lab.host_folder("dns")
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    out = ["-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem", "-subj", "/CN=dns"]
-    command.run(["openssl", "req", "-x509", *curve, *out])
-    (folder / "dot.conf").write_text(DOT_SERVER.format(folder=folder))
-    server = lab.start("dns", ["unbound", "-d", "-c", f"{folder}/dot.conf"], "dot", detached=True)
-    name = "reviews.bookinfo.svc.cluster.local"
-    client = None
-    try:
-        see = ["ss", "-Htln", "sport", "=", ":853"]
-        wait_until(lambda: ":853" in lab.run("dns", see).stdout, "the DoT server")
-        argv = [sys.executable, "-c", DOT_CLIENT, name]
-        client = lab.start("vm", argv, "dot-client", detached=True)
-        wait_until(lambda: "rcode" in lab.log("vm", "dot-client"), "the answer over TLS")
-        assert "rcode 3" in lab.log("vm", "dot-client")
+    with overtls.asking(broken.lab, "reviews.bookinfo.svc.cluster.local") as client:
         told = explain(broken, "http reviews:9080")
-    finally:
-        for each in filter(None, (client, server)):
-            each.stop()
+        assert f"(pid {client.pid})" in told.evidence
     assert told.causes == ("dot-resolver",), told.text
-    assert f"(pid {client.pid if client else 0})" in told.evidence
 
 
 # --- the daemon's own

@@ -9,7 +9,7 @@ import pytest
 
 from interceptor import config
 from interceptor.debug import naming
-from interceptor.debug.case import Case, Probe, Queried, Resolver
+from interceptor.debug.case import Case, Obstacle, Probe, Queried, Resolver
 from interceptor.debug.finding import Cause
 from interceptor.mesh.model import Host, Kind, Locale, Port
 from tests.unit.debug import sick
@@ -106,3 +106,33 @@ def test_queries_that_the_plan_leaves_alone_are_told(setting: str, expected: lis
     resolver = Resolver(("dns",), (ip_address("10.77.0.53"),))
     made = sick.case(config=config.parse(setting))
     assert causes(replace(made, resolver=resolver)) == expected
+
+
+SERVED = Resolver(("dns",), (ip_address("10.77.0.53"),))
+LOST = Probe(Queried("10.77.0.53", error="timeout"))
+OURS = Probe(Queried("10.77.0.53", "NOERROR", ("10.96.0.11",)))
+
+
+@pytest.mark.parametrize(
+    ("matches", "probe", "expected"),
+    [
+        (True, None, [Cause.FIREWALL]),
+        (None, None, []),
+        (None, LOST, [Cause.FIREWALL]),
+        (None, OURS, []),
+    ],
+)
+def test_a_firewall_that_takes_the_query_is_told(
+    matches: bool | None, probe: Probe | None, expected: list[Cause]
+) -> None:
+    taken = Obstacle("output -300", "udp dport 53 drop", "drop", matches=matches)
+    made = replace(sick.case(), resolver=SERVED, dns_obstacles=(taken,), probe=probe)
+    assert causes(made) == expected
+
+
+def test_a_query_that_is_lost_for_no_known_reason_is_told_unless_its_owner_is_excluded() -> None:
+    made = replace(sick.case(), resolver=SERVED)
+    assert causes(replace(made, probe=LOST)) == [Cause.NOT_ANSWERED]
+    assert causes(replace(made, probe=OURS)) == []
+    excluded = sick.case(config=config.parse("capture: {owners: {exclude_uids: [1000]}}"))
+    assert causes(replace(excluded, resolver=SERVED, probe=LOST)) == []
