@@ -1,8 +1,8 @@
 """DNS as a capture tells of it: which answers were given on this host, and their queries.
 
 An answer whose query was seen by no link was given here. What answers in the kernel, or
-takes queries from a queue, does it before a packet can be seen on a link (bridges show
-what containers ask all the same: there packets are seen first).
+takes queries from a queue, does it before a packet can be seen on a link. Bridges show what
+containers ask all the same, unless the kernel's br_netfilter lets rules look before them.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class DnsView:
 
     judgement: Judgement
     _left: OrderedDict[_Key, int] = field(default_factory=OrderedDict)
+    _bridged: OrderedDict[_Key, int] = field(default_factory=OrderedDict)
 
     def tell(self, sighting: Sighting) -> Iterator[Found]:
         """The records that a packet of UDP/53 makes."""
@@ -76,27 +77,38 @@ class DnsView:
         packet = sighting.packet
         told = Told("", "", question.name)
         leaves = sighting.role is Role.LOCAL or sighting.direction is Direction.OUT
-        if sighting.role is not Role.BRIDGE and leaves:
-            self._left[self._key(packet.destination, question)] = sighting.time_ns
-            if len(self._left) > KEPT:
-                self._left.popitem(last=False)
+        if sighting.role is Role.BRIDGE:
+            self._note(self._bridged, sighting, question)
+        elif leaves:
+            self._note(self._left, sighting, question)
             told = self._judge((packet.source, packet.source_port), question, sighting)
         return told, [sighting.record(sighting.role, _sent(told))]
+
+    def _note(self, seen: OrderedDict[_Key, int], sighting: Sighting, question: Question) -> None:
+        seen[self._key(sighting.packet.destination, question)] = sighting.time_ns
+        if len(seen) > KEPT:
+            seen.popitem(last=False)
 
     def _answer(self, sighting: Sighting, question: Question) -> Found:
         packet = sighting.packet
         told = self._judge((packet.destination, packet.port), question, sighting)
-        since = self._left.get(self._key(packet.source, question))
-        was_seen = since is not None and sighting.time_ns - since < _PATIENCE_NS
+        was_seen = self._is_noted(self._left, sighting, question)
         goes_in = sighting.role is Role.BRIDGE or sighting.direction is not Direction.OUT
         if was_seen or not goes_in or told.verdict not in _HERE:
             comment = f"from {text(packet.source)} itself, untouched" if was_seen else ""
             return told, [sighting.record(sighting.role, comment)]
         comment = said(told, question, packet.payload)
         answer = sighting.inner(Role.ANSWERED, f"{comment} (seen on {sighting.device})")
-        if sighting.role is Role.BRIDGE:  # its query was seen there
+        if self._is_noted(self._bridged, sighting, question):
             return told, [answer]
         return told, [self._made(sighting, question, comment), answer]
+
+    def _is_noted(
+        self, seen: OrderedDict[_Key, int], sighting: Sighting, question: Question
+    ) -> bool:
+        """Whether the query of an answer is among those seen."""
+        since = seen.get(self._key(sighting.packet.source, question))
+        return since is not None and sighting.time_ns - since < _PATIENCE_NS
 
     def _made(self, sighting: Sighting, question: Question, comment: str) -> Record:
         """The query of an answer, made from it."""

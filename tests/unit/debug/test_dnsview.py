@@ -94,6 +94,13 @@ def test_a_container_s_query_is_seen_before_it_is_answered(view: DnsView) -> Non
     assert second.comment.startswith("answered from mesh table")
 
 
+def test_a_container_s_query_that_br_netfilter_hid_is_made_again(view: DnsView) -> None:
+    given = udp(53, 4000, answer(query(NAME), VIP))
+    made, told = tell(view, sight(given, SERVER, "172.17.0.2", Role.BRIDGE, OUT))
+    assert (made.interface, told.interface) == ("answered", "answered")
+    assert "rebuilt" in made.comment
+
+
 def test_the_daemon_s_word_comes_before_the_table_s() -> None:
     judge = judgement()
     judge.hear(
