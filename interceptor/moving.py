@@ -17,6 +17,7 @@ from interceptor.debug.draft import Draft, Wish
 from interceptor.debug.observed import Observation
 from interceptor.errors import InterceptorError
 from interceptor.host import atomic
+from interceptor.mesh.answer import Answers
 from interceptor.mesh.outcome import Verdict
 
 ENTRIES, WORKLOAD, SETTINGS, REPORT = (
@@ -52,11 +53,11 @@ class Outcome:
         return survey.tree(self.found, self.drafted, self.concerns, files)
 
 
-def build(config: Config, found: Observation, wish: Wish, folder: Path | None) -> Outcome:
-    """The files for ``folder``; None: for one that the user has yet to name. Raises ConfigError
-    where the mesh's documents are wrong."""
+def build(answers: Answers, found: Observation, wish: Wish, folder: Path | None) -> Outcome:
+    """The files for ``folder``; None: for one that the user has yet to name. ``answers`` are
+    those that the mesh gives already."""
     folder = folder.absolute() if folder is not None else Path("DIR")
-    wish = replace(wish, known=known_names(config, found, wish, folder))
+    wish = replace(wish, known=known_names(answers, found, wish))
     drafted = draft.build(found, wish)
     concerns = concern.build(found, drafted, wish)
     commands = tuple(survey.commands(str(folder), wish, drafted))
@@ -71,14 +72,22 @@ def build(config: Config, found: Observation, wish: Wish, folder: Path | None) -
     return Outcome(found, drafted, concerns, commands, texts, folder)
 
 
-def known_names(config: Config, found: Observation, wish: Wish, folder: Path) -> dict[str, str]:
-    """Of the names that were asked, called or are to be served those that the mesh has already,
-    with why. What an earlier watch wrote to ``folder`` is no mesh yet."""
-    files = tuple(path for path in config.mesh.files if not path.absolute().is_relative_to(folder))
+def observe_mesh(config: Config, folder: Path | None) -> Answers:
+    """What the mesh answers already; nothing where it has no documents yet, as before a move.
+    What an earlier watch wrote to ``folder`` is no mesh yet. Raises ConfigError."""
+    files = tuple(path for path in config.mesh.files if path.exists())
+    if folder is not None:
+        there = folder.absolute()
+        files = tuple(path for path in files if not path.absolute().is_relative_to(there))
     mesh = config.mesh.model_copy(update={"files": files})
     config = config.model_copy(update={"mesh": mesh})
-    answers = assembly.answers(config, assembly.load_table(config))
-    names = {call.name for call in found.calls if call.name} | {row.name for row in found.asked}
+    return assembly.answers(config, assembly.load_table(config))
+
+
+def known_names(answers: Answers, found: Observation, wish: Wish) -> dict[str, str]:
+    """Of the names that were asked, called or are to be served those that the mesh has already,
+    with why."""
+    names = {call.name for call in found.calls} | {row.name for row in found.asked}
     known: dict[str, str] = {}
     for name in sorted({*names, manifest.served_host(found, wish)}):
         if draft.is_legal(name):

@@ -104,12 +104,14 @@ def observe(
     from interceptor.debug import observed
     from interceptor.debug.draft import Wish
 
+    # Whatever may be wrong is told before the watch, and costs nobody an hour.
     before = moving.check_folder(output, force=force, append=append) if output else None
+    answers = moving.observe_mesh(config, output)
     found = _watch(config, duration_s) if capture is None else _reread(config, capture, address)
     if before is not None:
         found = observed.merge(before, found)
     wish = Wish(namespace or config.node.namespace, config.node.domain, app, exclude)
-    outcome = moving.build(config, found, wish, output)
+    outcome = moving.build(answers, found, wish, output)
     paths = moving.apply(outcome) if output else ()
     if as_json:
         click.echo(moving.text(outcome))

@@ -12,9 +12,10 @@ from typing import Any, cast
 import pytest
 import yaml
 
+from interceptor.cli import main
 from interceptor.lab import agent as lab_agent
 from interceptor.lab import description, snapshot
-from interceptor.lab.agent import Agent, interceptor_argv
+from interceptor.lab.agent import UNPRIVILEGED, Agent, interceptor_argv
 from interceptor.lab.description import World
 from interceptor.lab.removal import wait_until
 from interceptor.lab.world import Lab
@@ -276,6 +277,25 @@ def test_tcpdumps_capture_of_the_same_time_tells_the_same_services(seen: Seen) -
     assert [served["port"] for served in again["served"]] == [
         served["port"] for served in seen.told["served"]
     ]
+
+
+def test_a_watch_ends_by_itself_and_knows_what_nobody_called(seen: Seen) -> None:
+    words = ("observe", "--duration", "1s", "--json")
+    told = json.loads(seen.lab.run("vm2", [*interceptor_argv(), *words]).stdout)
+    assert 1 <= told["seconds"] < 5
+    (served,) = told["served"]
+    assert (served["port"]["number"], served["port"]["protocol"], served["peers"]) == (
+        3306,
+        "TCP",
+        [],
+    )
+
+
+def test_without_the_right_to_see_packets_it_says_what_is_needed(seen: Seen) -> None:
+    argv = [*UNPRIVILEGED, *interceptor_argv(), "observe", "--duration", "1s"]
+    done = seen.lab.run("vm2", argv, check=False)
+    assert (done.code, done.stdout) == (main.UNSUPPORTED, "")
+    assert "CAP_NET_RAW" in done.stderr
 
 
 @pytest.fixture(scope="module")
