@@ -23,7 +23,7 @@ from interceptor.debug import control, parcel
 from interceptor.debug.parcel import Item
 from interceptor.debug.redact import Redaction
 from interceptor.errors import InterceptorError
-from interceptor.host import command
+from interceptor.host import bpflist, command
 from interceptor.mesh import export
 from interceptor.sidecar import launch
 from interceptor.sidecar.admin import Admin
@@ -46,8 +46,6 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "network/socket.txt": ("ss", "-tulnp"),
     "network/sysctl.txt": ("sysctl", "-a", "--pattern", r"^net\.(ipv[46]|core|netfilter|mptcp)\."),
     "bpf/pin.txt": ("find", "/sys/fs/bpf"),
-    "bpf/link.txt": ("bpftool", "link", "show"),
-    "bpf/net.txt": ("bpftool", "net", "show"),
     "log/journal.txt": (
         *("journalctl", "--unit=interceptor", "--no-pager", "--output=short-iso"),
         f"--lines={LOG_LINES}",
@@ -125,6 +123,7 @@ def sources(config: Config, wish: Wish) -> dict[str, Source]:
         "metrics.txt": lambda: control.fetch(run_dir, "/metrics"),
         "mesh.json": lambda: _mesh(config, whole=wish.with_mesh),
         "journal.txt": _reader(str(run_dir / JOURNAL)),
+        "bpf/link.txt": bpflist.render,
         "rules/neighbours.txt": lambda: "\n".join(checkup.neighbours(config)),
         "log/sidecar.txt": _reader(str(launch.files(run_dir).log)),
     }
