@@ -30,6 +30,7 @@ from interceptor.tap import Tap, Wish
 TICK_S = 0.05
 LOOK_S = 2.0  # between looks for links that have come
 BATCH = 256  # packets of one link before the next has its turn
+LINKS = (Role.UPLINK, Role.BRIDGE, Role.LOCAL)
 _DIRECTIONS = {Way.IN: Direction.IN, Way.OUT: Direction.OUT}
 
 
@@ -166,7 +167,7 @@ class Recording:
         if told.verdict in ("outbound", "inbound", "sidecar"):
             return True
         views = (parse(record.interface) for record in records)
-        return any(view and view.role not in (Role.LOCAL, Role.UPLINK) for view in views)
+        return any(view and view.role not in LINKS for view in views)
 
     def _is_wanted(self, told: Told) -> bool:
         words = (0.0, Kind.DNS, "", "")

@@ -23,8 +23,6 @@ def render(
 
 
 def _ours(role: Role, ports: Iterable[int], own: Iterable[Address]) -> str:
-    if role is Role.BRIDGE:
-        return "port 53"
     if role is not Role.LOCAL:
         return "udp port 53 or tcp"
     networks = [f"net {network}" for network in (*ALIAS4_NETWORKS, ALIAS6_NETWORK)]

@@ -103,7 +103,7 @@ class TcpView:
         """What can be known only now: whose a socket is, what an alias means, who answers."""
         packet = sighting.packet
         source, to = (packet.source, packet.source_port), (packet.destination, packet.port)
-        if sighting.role is not Role.LOCAL:
+        if sighting.role is Role.UPLINK:
             if sighting.direction is Direction.OUT and (source, to) not in self._owners:
                 _keep(self._owners, (source, to), self.owner(source, to))
             return
@@ -113,7 +113,7 @@ class TcpView:
                 course = _Course(way, to, (original, to[1]) if original else None)
                 course.holder = self.owner(source, to)
                 _keep(self._courses, source, course)
-        elif to[1] in self.ports.ways and _is_loopback(to[0]) and not self._is_answer(source, to):
+        elif to[1] in self.ports.ways and self._is_here(to[0]) and not self._is_answer(source, to):
             known = self._courses.get(source)
             if known is None or known.target != to or packet.opens:
                 _keep(self._courses, source, _Course(self.ports.ways[to[1]], to))
@@ -131,12 +131,15 @@ class TcpView:
 
     def tell(self, sighting: Sighting) -> Iterator[Found]:
         """The records that a TCP packet makes."""
-        if sighting.role is Role.LOCAL:
-            yield self._local(sighting)
-        else:
-            yield self._linked(sighting)
+        found = None
+        if sighting.role is not Role.UPLINK:
+            found = self._captured(sighting)
+        if found is None:
+            is_local = sighting.role is Role.LOCAL
+            found = self._local(sighting) if is_local else self._linked(sighting)
+        yield found
 
-    def _local(self, sighting: Sighting) -> Found:
+    def _captured(self, sighting: Sighting) -> Found | None:
         packet = sighting.packet
         source, to = (packet.source, packet.source_port), (packet.destination, packet.port)
         course = self._courses.get(source)
@@ -145,6 +148,11 @@ class TcpView:
         course = self._courses.get(to)
         if course is not None and source in (course.target, course.original):
             return self._redirected(sighting, course, to, forth=False)
+        return None
+
+    def _local(self, sighting: Sighting) -> Found:
+        packet = sighting.packet
+        source, to = (packet.source, packet.source_port), (packet.destination, packet.port)
         for client, service in ((source, to), (to, source)):
             if client[0] in _THROUGH or self._is_transparent(client[0], service[0]):
                 told = self.judgement.service(service)
@@ -153,7 +161,10 @@ class TcpView:
 
     def _is_transparent(self, client: bytes, service: bytes) -> bool:
         """Whether the client is one of elsewhere, for whom the sidecar stands (TPROXY)."""
-        return service in self.own and client not in self.own and not _is_loopback(client)
+        return service in self.own and not self._is_here(client)
+
+    def _is_here(self, address: bytes) -> bool:
+        return address in self.own or _is_loopback(address)
 
     def _redirected(
         self, sighting: Sighting, course: _Course, client: End, *, forth: bool
@@ -164,11 +175,9 @@ class TcpView:
         if original is None or original == course.target:
             # Somebody called the port himself, or nothing has ever come back.
             comment = "" if original else "captured; its destination was not seen"
-            return Told("", comment), [sighting.record(Role.LOCAL, comment)]
+            return Told("", comment), [sighting.record(sighting.role, comment)]
         if course.told is None:
-            time_s = sighting.time_ns / 1e9
-            uid = course.holder.uid if course.holder else None
-            course.told = self.judgement.outbound(client, original, uid, time_s)
+            course.told = self._fate(sighting, course, client, original)
         told, comment = self._about(course, course.told, sighting)
         records = []
         for shown, place in ((Role.APP, original), (role, course.target)):
@@ -176,6 +185,12 @@ class TcpView:
             data = None if _has_ends(sighting, *ends) else rebuild.readdress(packet, *ends)
             records.append(sighting.inner(shown, comment, data))
         return told, records
+
+    def _fate(self, sighting: Sighting, course: _Course, client: End, original: End) -> Told:
+        if sighting.role is Role.BRIDGE:
+            return self.judgement.inbound(client, original, sighting.device)
+        uid = course.holder.uid if course.holder else None
+        return self.judgement.outbound(client, original, uid, sighting.time_ns / 1e9)
 
     def _about(self, course: _Course, told: Told, sighting: Sighting) -> tuple[Told, str]:
         """What the packet is about, and its comment: a query over TCP has its own."""

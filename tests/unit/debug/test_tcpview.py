@@ -190,6 +190,31 @@ def test_the_sidecar_s_way_to_a_local_service_has_its_own_interface(through: str
     assert [record.interface for record in records] == ["sidecar in lo"] * 2
 
 
+def test_a_container_s_connection_is_seen_before_and_after_where_br_netfilter_rewrites_it() -> None:
+    client, target = ("172.17.0.2", 50000), (OWN, 15001)
+    records = tell(
+        view(),
+        sight(tcp(client, target), client[0], OWN, Role.BRIDGE, IN),
+        sight(tcp(CALLED, client, "SA"), VIP, client[0], Role.BRIDGE, OUT),
+    )
+    assert [flow(record) for record in records] == [
+        ("app", *client, *CALLED),
+        ("to-sidecar", *client, *target),
+        ("app", *CALLED, *client),
+        ("to-sidecar", *target, *client),
+    ]
+
+
+def test_a_container_s_connection_is_seen_as_it_is_where_nothing_rewrites_it_before() -> None:
+    client = ("172.17.0.2", 50000)
+    records = tell(
+        view(),
+        sight(tcp(client, CALLED), client[0], VIP, Role.BRIDGE, IN),
+        sight(tcp(CALLED, client, "SA"), VIP, client[0], Role.BRIDGE, OUT),
+    )
+    assert {record.interface for record in records} == {"bridge eth0"}
+
+
 def test_aliases_are_known_by_their_addresses() -> None:
     assert way_of(ip_address("127.64.0.1").packed) is Way.OUTBOUND
     assert way_of(ip_address("127.255.0.1").packed) is Way.DNS
