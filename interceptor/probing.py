@@ -16,6 +16,7 @@ from pathlib import Path
 
 from interceptor.debug.case import Case, Connected, Probe, Queried
 from interceptor.dns import wire
+from interceptor.errors import InterceptorError
 from interceptor.examination import observe_rule
 from interceptor.host import cgroup, dial, errand, resolver
 from interceptor.host.dial import Attempt, Way
@@ -96,6 +97,11 @@ def _open(address: Address, port: int, request: bytes, way: Way) -> bytes:
 def _as_caller(case: Case, question: Question, attempt: partial[bytes]) -> bytes:
     """What the attempt gives, made as the user and in the cgroup that were asked for."""
     uid, gid = question.uid, question.gid
+    if os.geteuid() != 0 and (question.cgroup or uid not in (None, os.getuid())):
+        raise InterceptorError(
+            "only root may probe as another user or in another cgroup: "
+            "leave --uid and --cgroup out, or --probe"
+        )
     if uid is not None and gid is None:
         gid = uid
     processes = None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from dnslib import RR, A, DNSRecord
 
 from interceptor import probing
 from interceptor.debug.case import Connected
+from interceptor.errors import InterceptorError
+from interceptor.inquiry import Question
+from tests.unit.debug import sick
 
 
 def test_an_answer_is_told_with_its_addresses() -> None:
@@ -40,3 +45,11 @@ def test_what_is_no_dns_is_an_error() -> None:
 )
 def test_a_call_is_well_where_somebody_served(tried: Connected, well: bool) -> None:
     assert probing.is_well(tried) is well
+
+
+def test_only_root_probes_as_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.getuid", lambda: 1000)
+    made = replace(sick.case(), rule=None)
+    with pytest.raises(InterceptorError, match="leave --uid"):
+        probing.send(made, Question("tcp", made.asked.text, uid=1001))
