@@ -1,10 +1,10 @@
 """Whose a socket is: process, name, systemd unit. Cheap, bounded, and honest where it cannot know.
 
 The kernel tells a socket's inode (`socketdiag`); which process holds it stands in /proc/PID/fd
-alone. Where the socket's cgroup has one process only it is that one. Else it is looked for: among
-the youngest processes, which are the ones that are soon gone, then where sockets were found
-lately, then among all; and never at more than FDS_PER_S descriptors. What was closed, or its
-process ended, before we looked is nobody's: the fields are empty then, and never a guess.
+alone. It is looked for at once among the youngest processes, which are the ones that are soon gone.
+Else, where the socket's cgroup has one process only, it is that one. Else it is looked for where
+sockets were found lately, then among all; and never at more than FDS_PER_S descriptors. What was
+closed, or its process ended, before we looked is nobody's: fields are empty then, never a guess.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -26,8 +26,8 @@ from interceptor.host.socketdiag import End, Socket
 FDS_PER_S = 10_000
 """Descriptors that may be looked at in a second: about 50 ms of it at most."""
 KNOWN = 4096  # sockets and processes that are remembered, each
-LATELY = 16  # processes that are looked at before all others, but for the youngest
-YOUNG = 8
+LATELY = 16  # processes where sockets were found
+LATEST = 6  # threads that began last
 WALKS_S = 2.0  # between two walks through the tree of cgroups
 UNITS = (".service", ".scope")
 K = TypeVar("K")
@@ -124,10 +124,10 @@ class Finder:
 
     def of(self, one: Socket) -> Process:
         """Whose a socket is. Where its process is not found, its owner and unit are told."""
-        path = self.cgroup(one.cgroup)
-        pid = self._holder(one.inode, path) if one.inode else 0
+        pid = self._holder(one) if one.inode else 0
         if pid:
             return self.process(pid)
+        path = self.cgroup(one.cgroup)
         uid = one.uid if one.inode else None  # 0 of a socket that nobody holds is not root's
         return Process(0, "", unit_of(path), uid, None, path)
 
@@ -136,11 +136,11 @@ class Finder:
         began, known = self._began(pid), self._known.get(pid)
         if known is not None and began in ("", known[0]):
             return known[1]
-        if not began:
+        found = self._read(pid) if began else NOBODY
+        if not found.comm:  # it has ended, or ends now
             return Process(pid, comm)
-        found = self._read(pid)
         _keep(self._known, pid, (began, found))
-        return found if found.comm else Process(pid, comm)
+        return found
 
     def cgroup(self, inode: int) -> str:
         """The path of a cgroup by its folder's inode; empty where it is not found."""
@@ -149,21 +149,41 @@ class Finder:
             self._cgroups = dict(_cgroups(self._mount))
         return self._cgroups.get(inode, "")
 
-    def _holder(self, inode: int, path: str) -> int:
+    def _holder(self, one: Socket) -> int:
+        inode = one.inode
         pid, began = self._holders.get(inode, (0, ""))
         if pid and self._began(pid) in ("", began):  # not another one of that number
             return pid
-        if pid := self._only_one(path):
+        if not self._may_look():
+            return 0
+        for pid in self._latest():
+            if inode in self._look(pid):
+                return self._holders[inode][0]
+        if pid := self._only_one(self.cgroup(one.cgroup)):
             _keep(self._holders, inode, (pid, self._began(pid)))
             return pid
-        youngest = self._youngest()
-        for pid in chain(islice(youngest, YOUNG), reversed(tuple(self._lately)), youngest):
+        for pid in chain(reversed(tuple(self._lately)), self._youngest()):
             if not self._may_look():
                 return 0
             if inode in self._look(pid):
                 _keep(self._lately, pid, None, LATELY)
                 return pid
         return 0
+
+    def _latest(self) -> Iterator[int]:
+        """The threads that began last, as the kernel counts them: soon they may be gone."""
+        with suppress(OSError, ValueError, IndexError):
+            with open(f"{self._root}/loadavg") as file:
+                last = int(file.read().split()[4])
+            yield from range(last, max(1, last - LATEST), -1)
+
+    def _leader(self, thread: int) -> int:
+        """The process of a thread."""
+        with suppress(OSError, ValueError):
+            for line in self._text(thread, "status").splitlines():
+                if line.startswith("Tgid:"):
+                    return int(line[5:])
+        return thread
 
     def _only_one(self, path: str) -> int:
         """The process of a cgroup that has but one; 0: it has none or several. systemd's own does
@@ -197,9 +217,11 @@ class Finder:
                     kind, _, inode = os.readlink(f"{folder}/{name}").partition(":[")
                     if kind == "socket":
                         inodes.add(int(inode[:-1]))
-        began = self._began(pid) if inodes else ""
-        for held in inodes:
-            _keep(self._holders, held, (pid, began))
+        if inodes:
+            holder = self._leader(pid)
+            began = self._began(holder)
+            for held in inodes:
+                _keep(self._holders, held, (holder, began))
         return inodes
 
     def _youngest(self) -> Iterator[int]:

@@ -127,6 +127,17 @@ def test_the_only_process_of_a_cgroup_need_not_be_looked_for(proc: Proc, finder:
     )
 
 
+def test_the_last_thread_s_process_is_looked_at_first(proc: Proc, finder: Finder) -> None:
+    proc.add(7, 70)
+    proc.add(9, 70)  # its thread, which lists the same descriptors
+    (proc.root / "9/status").write_text(f"Tgid:\t7\n{STATUS}")
+    proc.add(5000, 80)
+    (proc.root / "loadavg").write_text("0.00 0.00 0.00 1/100 10\n")
+    for _ in range(2):
+        assert finder.of(Socket(1003, 70)).pid == 7
+    assert 80 not in finder._holders
+
+
 def test_a_socket_that_systemd_made_is_its_holder_s(proc: Proc, finder: Finder) -> None:
     folder = proc.root / "init.scope"
     folder.mkdir()
