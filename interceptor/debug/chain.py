@@ -8,6 +8,7 @@ from interceptor.capture.plan import Verdict
 from interceptor.debug.case import Case, Connected, Envoy, Probe, Queried, Upstream
 from interceptor.debug.explain import Explanation
 from interceptor.debug.finding import Finding, Link, Step
+from interceptor.debug.serving import carried
 from interceptor.mesh.outcome import Verdict as NameVerdict
 
 MARKS = {True: "✓", False: "✗", None: "?"}
@@ -142,7 +143,7 @@ def _cluster(case: Case, told: Explanation) -> Said | None:
     if not told.cluster:
         return None
     port = case.called[1] if case.called is not None else None
-    kind = f", {port.protocol.value} by the port's name {port.name!r}" if port is not None else ""
+    kind = f", {carried(port)}" if port is not None else ""
     return True, f"{told.cluster}{kind}", ()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from interceptor.capture.plan import Verdict
 from interceptor.debug.case import Case, Connected, Envoy
 from interceptor.debug.finding import Cause, Finding, Step
+from interceptor.mesh import protocol
 from interceptor.mesh.model import Endpoint, Host, Kind, Port, Resolution
 
 TALKS_FIRST = {21: "ftp", 22: "ssh", 25: "smtp", 110: "pop3", 143: "imap", 3306: "mysql"}
@@ -154,18 +155,23 @@ def _of_protocol(case: Case, host: Host, port: Port) -> Iterator[Finding]:
     evidence = tuple(_mismatch(case, port))
     if not evidence:
         return
-    carried = "HTTP" if port.protocol.is_http else port.protocol.value
     other = "tcp-" if port.protocol.is_http else "http-"
     yield Finding(
         Cause.WRONG_PORT_NAME,
         Step.CLUSTER,
-        f"port {port.number} of {host.name} is {carried} by its name {port.name!r}, "
-        "and is used as something else",
+        f"port {port.number} of {host.name} is {carried(port)}, and is used as something else",
         evidence,
-        f"name the port {other}{port.name.removeprefix('http-')} "
-        "(protocol[-suffix]), or give it an appProtocol",
+        f"name the port {other}{port.name.removeprefix('http-')} (protocol[-suffix]), "
+        "or say it: appProtocol of a Service, protocol of a ServiceEntry",
         f"interceptor mesh show {host.name}",
     )
+
+
+def carried(port: Port) -> str:
+    """What a port carries, and by what that is known."""
+    by_name = protocol.of_name(port.name) is port.protocol
+    known = f"by its name {port.name!r}" if by_name else "by its document"
+    return f"{port.protocol.value} {known}"
 
 
 def _mismatch(case: Case, port: Port) -> Iterator[str]:

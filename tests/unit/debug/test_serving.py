@@ -109,3 +109,8 @@ def test_a_tcp_port_that_is_meant_to_be_http_is_told(name: str) -> None:
 def test_http_at_a_databases_port_is_told_without_a_probe() -> None:
     made = sick.case(reviews(port=Port("http", 3306, AppProtocol.HTTP)), port=3306)
     assert causes(made) == [Cause.WRONG_PORT_NAME]
+
+
+def test_what_a_port_carries_is_known_by_its_name_or_by_its_document() -> None:
+    assert serving.carried(sick.HTTP) == "HTTP by its name 'http'"
+    assert serving.carried(Port("web", 80, AppProtocol.HTTP)) == "HTTP by its document"
