@@ -9,7 +9,7 @@ import os
 import select
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -50,6 +50,7 @@ class Progress:
     lost: int = 0
 
 
+Links = Mapping[str, tuple[probe.Address, ...]]
 Tell = Callable[[Progress], None]
 
 
@@ -60,8 +61,7 @@ def watch(config: Config, duration_s: float, tell: Tell) -> Observation:
     """
     links = probe.addresses()
     facts = observe_facts(config, links)
-    own = {str(address) for found in links.values() for address in found}
-    ledger = Ledger(own, facts.static)
+    ledger = Ledger(texts(links), facts.static)
     program = sieve.encode(sieve.build())
     with closing(Sniffer(program)) as packets, closing(Finder()) as finder:
         looker = _Looker(ledger, finder)
@@ -147,6 +147,7 @@ class _Looker:
                 self._listens(entry)
         if wide:
             self._devices = dict(socket.if_nameindex())
+            self.ledger.learn(texts(probe.addresses()))
             with suppress(OSError):
                 for entry in socketdump.observe(ESTABLISHED):
                     self._is_open(entry, first=first)
@@ -216,20 +217,24 @@ def owner_name(found: Process) -> str:
     return f"uid {found.uid}" if found.uid is not None else ""
 
 
-def observe_facts(config: Config, links: dict[str, tuple[probe.Address, ...]]) -> Observation:
+def texts(links: Links) -> set[str]:
+    """The addresses of all links."""
+    return {str(address) for found in links.values() for address in found}
+
+
+def observe_facts(config: Config, links: Links) -> Observation:
     """What a VM is, before anything was seen of it."""
     addresses = [str(address) for address in config.node.addresses] or [
         str(address)
         for version in (4, 6)
         if (address := probe.source(probe.routes(version), links, version)) is not None
     ]
-    own = {str(address) for found in links.values() for address in found}
     return Observation(
         host=config.node.name or socket.gethostname(),
         addresses=tuple(addresses),
         resolvers=tuple(map(str, resolver.observe_servers(config.dns.resolv_conf))),
         search=resolver.observe_search(config.dns.resolv_conf),
-        static=tuple(parse_hosts(_read(_HOSTS), own)),
+        static=tuple(parse_hosts(_read(_HOSTS), texts(links))),
         ephemeral=parse_range(_read(_PORT_RANGE)),
     )
 

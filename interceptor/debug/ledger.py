@@ -77,7 +77,7 @@ class Ledger:
         self.quiet: set[int] = set()
         self.connections = 0
         self.left_out = 0
-        self._own = frozenset(own)
+        self._own = set(own)
         self._flows: OrderedDict[Key, Flow] = OrderedDict()
         self._calls: dict[tuple[str, str, str, int, str], _Row] = {}
         self._visits: dict[tuple[int, str, str], _Row] = {}
@@ -105,6 +105,10 @@ class Ledger:
         if opening is not None:
             self._heard(opening, key, leaves)
         return None
+
+    def learn(self, own: Iterable[str]) -> None:
+        """Addresses that this VM has got meanwhile."""
+        self._own.update(own)
 
     def open(self, flow: Flow) -> None:
         """A connection that is known by its socket, and not by how it began."""

@@ -166,6 +166,13 @@ def test_connections_of_containers_are_counted_by_device_and_are_not_ours() -> N
     assert (found.calls, found.forwarded) == ((), (("docker0", 1),))
 
 
+def test_an_address_that_the_vm_has_got_meanwhile_is_its_own() -> None:
+    wire = Wire()
+    wire.ledger.learn(["192.0.2.77"])
+    wire.segment("192.0.2.77", PEER, 80)
+    assert wire.calls()[0].count == 1
+
+
 def test_a_published_port_of_a_container_is_a_visit_and_no_call_of_it() -> None:
     wire = Wire()
     wire.segment(PEER, US, 8080, seq=5, leaves=False)
