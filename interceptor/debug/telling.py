@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from ipaddress import ip_address
+from time import monotonic
 
 from interceptor.capture.plan import Flow, Hook, Steering, Verdict
 from interceptor.debug import event as events
@@ -16,6 +17,7 @@ from interceptor.debug import judging, sentence
 from interceptor.debug.event import Event, Kind
 from interceptor.debug.flows import Flows
 from interceptor.debug.judging import Judge, View
+from interceptor.host import clock
 from interceptor.host.bpfevent import Record
 from interceptor.host.layout import EventKind
 from interceptor.host.process import NOBODY, Finder, Process, unit_of
@@ -223,4 +225,6 @@ def _text(address: Address | None) -> str:
 
 
 def _date(record: Record) -> float:
-    return events.observe_date(record.time_ns / 1e9)
+    """By the age of the record: in a time namespace the two clocks differ."""
+    age_ns = clock.kernel_ns() - record.time_ns
+    return events.observe_date(monotonic() - age_ns / 1e9)
