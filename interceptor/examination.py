@@ -50,6 +50,8 @@ def observe(case: Case) -> Case:
     """The same case with what this host shows."""
     unknown: dict[Step, str] = {}
     case = replace(case, running=_try(unknown, Step.TABLE, lambda: _observe_daemon(case)))
+    if case.running is None:
+        case = replace(case, silent=lock.holder(case.config.agent.run_dir / lock.NAME))
     case = replace(case, resolver=_observe_resolver(case))
     if case.flow is not None:
         case = _observe_path(case, unknown)

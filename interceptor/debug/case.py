@@ -193,7 +193,8 @@ class Case:
     destination belongs to. ``hidden``: namespaces that see the name, where this VM's does not.
     ``dns_obstacles`` stand before ours in the way of its query; ``unrouted`` are addresses of
     endpoints to which this host has no route; ``confined`` is the cgroup outside of which the
-    sidecar's user is like any other (ebpf).
+    sidecar's user is like any other (ebpf). ``silent`` is the pid of a daemon that runs and does
+    not answer, 0 for none.
     """
 
     config: Config
@@ -219,4 +220,5 @@ class Case:
     unrouted: frozenset[Address] = frozenset()
     probe: Probe | None = None
     confined: str = ""
+    silent: int = 0
     unknown: Mapping[Step, str] = field(default_factory=dict)

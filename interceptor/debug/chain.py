@@ -39,7 +39,7 @@ def _table(case: Case, _told: Explanation) -> Said:
     running = case.running
     if running is None:
         why = case.unknown.get(Step.TABLE, "")
-        return True, words, (f"the daemon was not asked: {why}",) if why else ()
+        return (None, words, (f"the daemon was not asked: {why}",)) if why else (True, words, ())
     state = "ready" if running.is_ready else f"not ready: {running.why}"
     same = "; the daemon answers the same" if running.knows_host else ""
     by = f", {running.backend}" if running.backend else ""

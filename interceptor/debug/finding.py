@@ -26,6 +26,7 @@ class Cause(enum.Enum):
 
     REFUSED_TABLE = "refused-table"
     STALE_TABLE = "stale-table"
+    DAEMON_SILENT = "daemon-silent"
     WRONG_NAMESPACE = "wrong-namespace"
     NAME_TYPO = "name-typo"
     NOT_EXPORTED = "not-exported"

@@ -21,16 +21,25 @@ def diagnose(case: Case) -> Iterator[Finding]:
 def _of_table(case: Case) -> Iterator[Finding]:
     running = case.running
     refused = tuple(str(problem) for problem in case.problems)
+    if case.silent:
+        yield Finding(
+            Cause.DAEMON_SILENT,
+            Step.TABLE,
+            f"the daemon (pid {case.silent}) runs, and does not answer",
+            (case.unknown.get(Step.TABLE, ""),),
+            "its supervisor ends and restarts one that hangs; see its log",
+            "journalctl -u interceptor -n 50",
+        )
+    elif running is None and refused:
+        yield Finding(
+            Cause.REFUSED_TABLE,
+            Step.TABLE,
+            "documents of the mesh are refused; what they last said is all that is known",
+            refused,
+            "mend what is named",
+            "interceptor mesh check",
+        )
     if running is None:
-        if refused:
-            yield Finding(
-                Cause.REFUSED_TABLE,
-                Step.TABLE,
-                "documents of the mesh are refused; what they last said is all that is known",
-                refused,
-                "mend what is named",
-                "interceptor mesh check",
-            )
         return
     evidence = [*(running.rejected or refused)]
     if running.held:

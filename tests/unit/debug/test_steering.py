@@ -88,3 +88,8 @@ def test_a_host_of_ipv6_addresses_is_lost_to_a_vm_without() -> None:
     assert made.flow is not None
     flow = replace(made.flow, destination=ip_address("fd96::11"))
     assert causes(replace(made, flow=flow)) == [Cause.IPV6_ONLY]
+
+
+def test_a_daemon_that_does_not_answer_is_told_and_one_that_is_not_there_is_not() -> None:
+    assert causes(sick.case(running=None, silent=77)) == [Cause.DAEMON_SILENT]
+    assert causes(sick.case(running=None)) == []
