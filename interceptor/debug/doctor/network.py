@@ -30,7 +30,7 @@ def decide(facts: Facts, config: Config) -> Iterator[Check]:
     is_ebpf = facts.host.backends[0] == "ebpf"
     yield _addresses(net, config)
     yield _ipv6(net, config)
-    yield from _rp_filter(net, config, is_ebpf=is_ebpf)
+    yield _rp_filter(net)
     yield from _forwarding(net, config)
     yield from _rules(net)
     for title, choice in net.ways:
@@ -74,28 +74,29 @@ def _ipv6(net: Net, config: Config) -> Check:
     return Check(Group.NETWORK, "IPv6", State.OK, "on")
 
 
-def _rp_filter(net: Net, config: Config, *, is_ebpf: bool) -> Iterator[Check]:
+def _rp_filter(net: Net) -> Check:
+    """Ours passes it: what we answer or redirect comes by the way that it would have come."""
     values = sysctl.of_devices(net.sysctls, RP_FILTER)
     every = int(values.get("all", "0"))
     # The larger of a device's own value and that of all counts (ip-sysctl).
     strict = sorted(
         device
         for device, value in values.items()
-        if device not in ("all", "default") and max(every, int(value)) == STRICT
+        if device not in ("all", "default", "lo") and max(every, int(value)) == STRICT
     )
-    tproxy = config.capture.inbound.mode == "tproxy" and bool(config.capture.inbound.ports)
-    if "lo" in strict and tproxy and not is_ebpf:
-        why = "TPROXY's replies come back by lo with others' addresses, and are dropped there"
-        cure = "sysctl -w net.ipv4.conf.lo.rp_filter=0 net.ipv4.conf.all.rp_filter=0"
-        yield Check(Group.NETWORK, "rp_filter", State.FAULT, "strict on lo", why, cure)
-        return
-    seen = f"strict on {', '.join(strict)}" if strict else "not strict anywhere"
-    if strict and len([device for device in strict if device != "lo"]) > 1:
-        why = "answers that arrive by another device than the one asked by are dropped"
-        cure = "sysctl -w net.ipv4.conf.all.rp_filter=2"
-        yield Check(Group.NETWORK, "rp_filter", State.NOTE, seen, why, cure)
-        return
-    yield Check(Group.NETWORK, "rp_filter", State.OK, seen)
+    if not strict or (len(strict) == 1 and not net.rules):
+        seen = f"strict on {strict[0]}" if strict else "not strict"
+        return Check(Group.NETWORK, "rp_filter", State.OK, seen)
+    # The way back is looked up without marks and without the device that a socket is bound to.
+    seen = f"strict on {', '.join(strict)}"
+    if net.rules:
+        state = State.WARNING
+        seen += f", with policy routing ({net.rules[0]})"
+    else:
+        state = State.NOTE
+    why = "answers that come by another device than the main table's way back are dropped"
+    cure = "sysctl -w net.ipv4.conf.all.rp_filter=2 (loose)"
+    return Check(Group.NETWORK, "rp_filter", state, seen, why, cure)
 
 
 def _forwarding(net: Net, config: Config) -> Iterator[Check]:

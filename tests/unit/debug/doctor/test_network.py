@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
-import pytest
-
 from interceptor import config
 from interceptor.debug.doctor import network
 from interceptor.debug.doctor.check import Check, State
@@ -23,7 +21,6 @@ SYSCTLS = {
     "net/ipv6/conf/eth0/disable_ipv6": "0",
 }
 NET = Net(addresses=(OWN,), usual=(OWN,), sysctls=SYSCTLS)
-TPROXY = "capture: {inbound: {mode: tproxy, ports: [8080]}}"
 
 
 def judge(net: Net, text: str = "", backend: str = "nftables") -> dict[str, Check]:
@@ -62,14 +59,13 @@ def test_a_kernel_without_ipv6_and_a_device_without_it_are_told_apart() -> None:
     assert found["IPv6"].seen == "on, but disabled on eth0"
 
 
-@pytest.mark.parametrize("device", ["lo", "all"])
-def test_strict_source_validation_on_lo_drops_the_replies_of_tproxy(device: str) -> None:
-    net = with_sysctls(**{f"net__ipv4__conf__{device}__rp_filter": "1"})
-    found = judge(net, TPROXY)
-    assert states(found)["rp_filter"] is State.FAULT
-    assert "net.ipv4.conf.lo.rp_filter=0" in found["rp_filter"].cure
-    assert not states(judge(net)), "redirects do not care"
-    assert not states(judge(net, TPROXY, "ebpf")), "programs do not either"
+def test_strict_source_validation_beside_policy_routing_drops_answers() -> None:
+    net = with_sysctls(net__ipv4__conf__all__rp_filter="1")
+    assert not states(judge(net)), "one device, one way"
+    found = judge(replace(net, rules=("ip -4 rule 5: from all fwmark 0x9 lookup 99",)))
+    assert found["rp_filter"].state is State.WARNING
+    assert "strict on eth0" in found["rp_filter"].seen
+    assert "rp_filter=2" in found["rp_filter"].cure
 
 
 def test_strict_on_two_devices_is_a_note() -> None:
@@ -79,7 +75,7 @@ def test_strict_on_two_devices_is_a_note() -> None:
 
 def test_loose_of_all_makes_strict_of_one_loose() -> None:
     net = with_sysctls(net__ipv4__conf__all__rp_filter="2", net__ipv4__conf__eth0__rp_filter="1")
-    assert judge(net)["rp_filter"].seen == "not strict anywhere"
+    assert judge(net)["rp_filter"].seen == "not strict"
 
 
 def test_containers_need_forwarding() -> None:
