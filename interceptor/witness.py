@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from time import monotonic
@@ -125,4 +126,8 @@ def hub(daemon: Running) -> Hub:
         host = daemon.table.hosts.get(name)
         return host.origin if host is not None else ""
 
-    return Hub([Witness(lambda: daemon.plane, origin), *onlooker.sources(daemon)])
+    def own() -> tuple[int, ...]:
+        worker = daemon.plane.pid if daemon.plane is not None else None
+        return (os.getpid(), worker) if worker else (os.getpid(),)
+
+    return Hub([Witness(lambda: daemon.plane, origin), *onlooker.sources(daemon)], own)

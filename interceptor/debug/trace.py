@@ -8,8 +8,8 @@ counted and told in its stream.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from time import monotonic
 
 import orjson
@@ -27,6 +27,7 @@ WAITING = 8192  # events kept for one listener: about 4 MiB
 CHUNK = 500  # events encoded between two turns of the loop: about 2 ms
 LISTENERS = 16
 TURN_S = 1.0  # between two lines that say what was left out
+HELD_S = 0.15  # each event waits so long for those that come later and were earlier
 
 
 class TooMany(InterceptorError):
@@ -41,7 +42,7 @@ class Listener:
         self.arrived = asyncio.Event()
         self._wanted = wanted
         self._clock = clock
-        self._waiting: deque[Event] = deque()
+        self._waiting: list[tuple[float, Event]] = []  # when it came
         self._second = -1
         self._taken = self._given = 0
         self._until = clock() + wanted.duration_s if wanted.duration_s else float("inf")
@@ -58,7 +59,7 @@ class Listener:
             self.missed += 1
             return
         self._taken += 1
-        self._waiting.append(event)
+        self._waiting.append((self._clock(), event))
         self.arrived.set()
 
     @property
@@ -70,26 +71,44 @@ class Listener:
     def remaining_s(self, most_s: float) -> float:
         return max(0.0, min(most_s, self._until - self._clock()))
 
-    def take(self) -> bytes:
-        """The next events as lines; empty where none waits."""
-        room = min(CHUNK, len(self._waiting))
+    def take(self, held_s: float = 0.0) -> bytes:
+        """The next events as lines, in the order of their time: those that came ``held_s`` ago
+        and what was earlier. Empty where there are none."""
+        limit_s = self._clock() - held_s
+        latest_s = max((one.time_s for at, one in self._waiting if at <= limit_s), default=None)
+        if latest_s is None:
+            return b""
+        self._waiting.sort(key=_moment)
+        room = min(CHUNK, bisect_right(self._waiting, latest_s, key=_moment))
         if self._wanted.count:
             room = min(room, self._wanted.count - self._given)
         self._given += room
-        lines = [
-            orjson.dumps(events.encode(self._waiting.popleft()), option=orjson.OPT_APPEND_NEWLINE)
-            for _ in range(room)
-        ]
+        taken, self._waiting = self._waiting[:room], self._waiting[room:]
         if not self._waiting:
             self.arrived.clear()
-        return b"".join(lines)
+        return b"".join(map(_line, taken))
+
+
+def _moment(waiting: tuple[float, Event]) -> float:
+    return waiting[1].time_s
+
+
+def _line(waiting: tuple[float, Event]) -> bytes:
+    return orjson.dumps(events.encode(waiting[1]), option=orjson.OPT_APPEND_NEWLINE)
 
 
 class Hub:
-    """All listeners of one daemon. ``clock`` gives seconds."""
+    """All listeners of one daemon. ``clock`` gives seconds. ``own`` gives the daemon's own
+    processes, whose doings are nobody's wish to see."""
 
-    def __init__(self, sources: Sequence[Source], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        own: Callable[[], Collection[int]] = tuple,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._sources = tuple(sources)
+        self._own = own
         self._clock = clock
         self._listeners: set[Listener] = set()
         self._missed = 0  # by listeners that have left
@@ -109,6 +128,8 @@ class Hub:
 
     def tell(self, event: Event) -> None:
         """The sources' `Sink`."""
+        if event.pid and event.pid in self._own():
+            return
         for listener in self._listeners:
             listener.offer(event)
 
@@ -126,12 +147,14 @@ class Hub:
             yield b"".join(_left_out(0, note) for note in ("", *self._notes))
             while not (self._ends.is_set() or listener.is_over):
                 await self._wait(listener, TURN_S - (self._clock() - told_s))
-                if lines := listener.take():
+                while lines := listener.take(0.0 if listener.is_over else HELD_S):
                     yield lines
                 if self._clock() - told_s >= TURN_S or listener.is_over:
                     lost, told_s = self._lost(), self._clock()
                     yield _left_out(lost - known + listener.left_out)
                     known, listener.left_out = lost, 0
+            while lines := listener.take():
+                yield lines
         finally:
             await self._leave(listener)
 
@@ -147,6 +170,7 @@ class Hub:
         try:
             async with asyncio.timeout(listener.remaining_s(max(0.0, most_s))):
                 await listener.arrived.wait()
+                await asyncio.sleep(HELD_S)
         except TimeoutError:
             pass
 

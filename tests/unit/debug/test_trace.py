@@ -106,6 +106,7 @@ def test_what_sources_lose_and_what_is_too_much_is_told_each_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(trace, "TURN_S", 0.05)
+    monkeypatch.setattr(trace, "HELD_S", 0.01)
 
     async def work(hub: Hub, source: Source) -> None:
         source.left_out = 100  # before anybody listened
@@ -157,6 +158,64 @@ def test_the_end_of_the_daemon_ends_every_stream() -> None:
         assert source.closed >= 1
         with pytest.raises(TooMany):
             await anext(hub.listen(Selection()))
+
+    run(work)
+
+
+def event(name: str, time_s: float = 0.0, pid: int = 0) -> Event:
+    return Event(time_s, Kind.DNS, "tcp", "pass", name=name, pid=pid)
+
+
+def names(lines: bytes) -> str:
+    return "".join(json.loads(line)["name"] for line in lines.splitlines())
+
+
+def test_events_stand_in_the_order_of_their_time_whoever_is_late() -> None:
+    async def main() -> None:
+        now = 0.0
+        listener = Listener(Selection(), lambda: now)
+        listener.offer(event("b", 2.0))
+        listener.offer(event("d", 4.0))
+        now = 0.1
+        listener.offer(event("a", 1.0))
+        listener.offer(event("e", 5.0))
+        assert listener.take(held_s=0.15) == b""
+        now = 0.16
+        listener.offer(event("c", 3.0))
+        assert names(listener.take(held_s=0.15)) == "abcd"
+        assert listener.arrived.is_set()
+        assert names(listener.take()) == "e"
+        assert not listener.arrived.is_set()
+
+    asyncio.run(main())
+
+
+def test_nobody_wishes_to_see_the_daemon_itself() -> None:
+    async def main() -> None:
+        source = Source()
+        hub = Hub([source], lambda: (7,))
+        async with aclosing(hub.listen(Selection())) as stream:
+            await lines(stream)
+            assert source.sink is not None
+            for one in (event("ours", pid=7), event("theirs", pid=8), event("nobody's")):
+                source.sink(one)
+            assert names(await anext(stream)) == "theirsnobody's"
+
+    asyncio.run(main())
+
+
+def test_what_is_still_held_when_a_stream_ends_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "HELD_S", 0.05)
+
+    async def work(hub: Hub, source: Source) -> None:
+        stream = hub.listen(Selection())
+        await lines(stream)
+        source.tell("a")
+        told = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        await hub.close()
+        assert names(await told) == "a"
+        assert await anext(stream, None) is None
 
     run(work)
 
