@@ -27,7 +27,10 @@ _HARMLESS_NAME = re.compile(
 """Where something secret is, and rate limits."""
 
 _DONE = re.escape(REMOVED)
-_KEY = rf"[\w.\-]*(?:{NAMES})[\w.\-]*"
+# A name has its whole beginning only where a word begins: otherwise each place of a long word
+# would be tried for each of its beginnings.
+_KEY = rf"(?:(?<![\w.\-])[\w.\-]{{0,64}}?)?(?:{NAMES})[\w.\-]{{0,64}}"
+_OPTION = rf"[\w.\-]{{0,64}}?(?:{NAMES})[\w.\-]{{0,64}}"
 _QUOTED = r"\\+\"(?:(?!\\+\").)*\\+\"|\"(?:\\.|[^\"\\])*\"|'[^']*'"
 _PATTERNS: tuple[tuple[str, str], ...] = (
     (
@@ -66,7 +69,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
         rf"(?i)({_KEY}\\*[\"']?\s*[:=]\s*)(?!{_DONE})(?:{_QUOTED}|[^\s,;&}}\]\"'\\]+)",
         rf"\1{REMOVED}",
     ),
-    (rf"(?i)(--?{_KEY}[ \t]+)(?!{_DONE})(?:{_QUOTED}|[^\s\-]\S*)", rf"\1{REMOVED}"),
+    (rf"(?i)((?<![\w.\-])--?{_OPTION}[ \t]+)(?!{_DONE})(?:{_QUOTED}|[^\s\-]\S*)", rf"\1{REMOVED}"),
 )
 _COMPILED = [(re.compile(pattern, re.DOTALL), by) for pattern, by in _PATTERNS[:1]]
 _COMPILED += [(re.compile(pattern), by) for pattern, by in _PATTERNS[1:]]

@@ -336,7 +336,8 @@ def test_a_bundle_has_the_whole_host_and_none_of_its_secrets(lab: Lab, tmp_path:
     with (lab.host_folder("vm") / "run" / "sidecar.log").open("a") as file:
         file.write(f"[warning] Authorization: Bearer {PLANTED}\n")
     path = tmp_path / "report.tar.gz"
-    done = one.run("doctor", "--no-self-test", "--with-mesh", "--bundle", str(path), check=False)
+    words = ("doctor", "--no-self-test", "--with-mesh", "--bundle", str(path))
+    done = one.run(*words, timeout_s=120, check=False)
     one.stop()
     assert "secrets removed" in done.stderr, done.stderr
     texts = _texts(path)

@@ -25,7 +25,7 @@ from interceptor.lab.selftest.outcome import Outcome, decode
 from interceptor.lab.world import Lab, environment
 
 TOKEN = "doctor"
-READY_S, TESTS_S = 20.0, 10.0
+READY_S, TESTS_S = 30.0, 10.0
 START, CLEAN = "the daemon starts", "a clean stop leaves nothing"
 COUNT = len(ON_VM) + len(ON_FAR) + 2
 """How many outcomes `run` gives."""
