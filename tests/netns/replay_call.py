@@ -6,7 +6,7 @@ import socket
 
 from tests.netns.replay_flow import PEER, VM, Fate, Sent
 
-LIMIT_S = 3.0
+LIMIT_S = 5.0
 
 
 def send(flows: list[Sent]) -> list[Fate]:

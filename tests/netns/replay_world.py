@@ -135,7 +135,7 @@ class Place:
         """What `replay --json` prints on the VM, by an unprivileged user."""
         argv = [*lab_agent.UNPRIVILEGED, "env", f"PYTHONPATH={PACKAGE_ROOT}"]
         argv += self.agent.argv("replay", str(capture), "--json", *words)
-        done = self.lab.run("vm", argv, check=False, timeout_s=60)
+        done = self.lab.run("vm", argv, check=False, timeout_s=120)
         assert done.code == code, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -156,7 +156,7 @@ def opened(backend: str) -> Iterator[Place]:
         over = {"capture": {"backend": backend}, "agent": {"cgroup": below, "drain_s": 0}}
         agent = lab_agent.prepare(lab, "vm", description.merge(SETTINGS, over), mesh)
         try:
-            agent.start(timeout_s=60)
+            agent.start(timeout_s=120)
             assert f"backend: {backend} [" in agent.log()
             for host, who in (("peer", "peer"), ("vm", "sidecar")):
                 _serve(lab, host, who, cgroup)
@@ -171,7 +171,7 @@ def _serve(lab: Lab, host: str, who: str, cgroup: Path) -> None:
     if who == "sidecar":
         argv = ["sh", "-euc", f'echo 0 >{cgroup}/cgroup.procs; exec "$@"', "sh", *argv]
     lab.start(host, argv, who, detached=True)
-    wait_until(lambda: "ready" in lab.log(host, who), who)
+    wait_until(lambda: "ready" in lab.log(host, who), who, 60)
 
 
 def switch(lab: Lab, argv: list[str]) -> command.Process:
