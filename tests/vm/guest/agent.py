@@ -39,7 +39,8 @@ def wait_ready(machine: Machine) -> None:
 def configure(machine: Machine, text: str) -> None:
     """Other settings beside the mesh's files; restarts the agent."""
     machine.write(CONFIG, f"mesh: {{files: [/etc/interceptor/mesh]}}\n{text}\n")
-    machine.run(f"systemctl restart {UNIT}")
+    # Emulated, Envoy may not be ready within the time that a start gives it: it is tried again.
+    machine.run(f"systemctl stop {UNIT}; systemctl start --no-block {UNIT}")
     wait_ready(machine)
 
 
