@@ -143,7 +143,7 @@ def open_broken(backend: str) -> Iterator[Agent]:
         one = lab_agent.prepare(lab, "vm", over)
         (one.mesh / "broken.yaml").write_text(DOCUMENTS.read_text())
         try:
-            one.start()
+            one.start(timeout_s=90)
             yield one
         finally:
             one.stop()

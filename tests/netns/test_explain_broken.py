@@ -234,7 +234,7 @@ def test_an_envoy_that_is_away_is_told_and_nothing_behind_it(broken: Agent) -> N
     over = {"sidecar": {"mode": "external"}, "capture": {"backend": "nftables"}}
     other = lab_agent.prepare(broken.lab, "vm2", over)
     try:
-        other.start()
+        other.start(timeout_s=90)
         assert SERVED not in curl(other, "reviews.bookinfo:9080")
         told = explain(other, "http reviews.bookinfo:9080 --probe")
     finally:
@@ -244,7 +244,7 @@ def test_an_envoy_that_is_away_is_told_and_nothing_behind_it(broken: Agent) -> N
 
 
 def test_without_root_it_says_what_it_could_not_look_at(broken: Agent) -> None:
-    done = broken.run_unprivileged("explain", "tcp", "empty:9080", "--json")
+    done = broken.run_unprivileged("explain", "tcp", "empty:9080", "--json", timeout_s=90)
     tree = json.loads(done.stdout)
     assert [each["cause"] for each in tree["findings"]] == ["no-endpoint"]
     links = {each["step"]: each for each in tree["links"]}
