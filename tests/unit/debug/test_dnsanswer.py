@@ -28,6 +28,9 @@ def answer(name: str, kind: str = "A", zone: str = "", rcode: int = 0) -> bytes:
     return packed
 
 
+WHOLE = answer("www.corp.example", zone=ZONE)
+
+
 def test_addresses_and_aliases_of_the_name_that_was_asked() -> None:
     found = dnsanswer.parse(answer("WWW.Corp.example", zone=ZONE))
     assert found is not None
@@ -113,6 +116,6 @@ def test_every_answer_reads_as_dnslib_reads_it(
 @given(st.binary(max_size=80), st.integers(0, 80), st.integers(0, 255))
 def test_nothing_that_arrives_raises(data: bytes, at: int, value: int) -> None:
     dnsanswer.parse(data)
-    message = bytearray(answer("www.corp.example", zone=ZONE))
+    message = bytearray(WHOLE)
     message[at] = value
     dnsanswer.parse(bytes(message) + data)
