@@ -6,6 +6,7 @@ its own choice; and the log of the server behind.
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import time
@@ -137,37 +138,52 @@ def reasons(agent: Agent) -> dict[tuple[str, str], tuple[object, object]]:
     return _REASONS
 
 
-def ask_and_compare(trace: Trace, case: tuple[str, str, str], version: int, port: int) -> None:
-    """One query, by the transport that the port's hundred says."""
-    name, kind, verdict = case
-    transport = "tcp" if port % 1000 >= 100 else "udp"
-    before = time.time()
-    words = [f"@{SERVERS[version]}", f"-b{SOURCES[version]}#{port}", FLAGS[transport]]
-    pid, text = dig(trace.agent, name, kind, *words)
-    one = trace.wait(source_port=port)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One query of ours, and what the client saw."""
+
+    case: tuple[str, str, str]
+    version: int
+    transport: str
+    port: int
+    pid: int
+    text: str
+    began_s: float
+    ended_s: float
+
+
+def ask(agent: Agent) -> Iterator[Asked]:
+    """Every case by either family and transport, each from a port of its own."""
+    ways = itertools.product((4, 6), ("udp", "tcp"), CASES)
+    for port, (version, transport, case) in enumerate(ways, 40_000):
+        began_s = time.time()
+        words = [f"@{SERVERS[version]}", f"-b{SOURCES[version]}#{port}", FLAGS[transport]]
+        pid, text = dig(agent, *case[:2], *words)
+        yield Asked(case, version, transport, port, pid, text, began_s, time.time())
+
+
+def compare(one: Tree, asked: Asked, why: tuple[object, object]) -> None:
+    name, kind, verdict = asked.case
     assert (one["name"], one["qtype"]) == (name.rstrip("."), kind)
-    assert (one["source"], one["protocol"]) == (SOURCES[version], transport)
-    assert (one["destination"], one["port"]) == (SERVERS[version], 53)
+    assert (one["source"], one["protocol"]) == (SOURCES[asked.version], asked.transport)
+    assert (one["destination"], one["port"]) == (SERVERS[asked.version], 53)
     assert (one["kind"], one["verdict"]) == ("dns", verdict)
     answers = cast("list[str]", one["answers"])
-    assert sorted(answers) == (sorted(data(text)) if verdict != "pass" else [])
+    assert sorted(answers) == (sorted(data(asked.text)) if verdict != "pass" else [])
     by_kernel = one["plane"] == "kernel"  # whose answer is there before anybody could look
     who = (one["pid"], one["comm"])
-    assert who == (pid, "dig") or (by_kernel and who == (0, ""))
+    assert who == (asked.pid, "dig") or (by_kernel and who == (0, ""))
     assert one["uid"] == 0
-    assert before - 0.1 <= cast("float", one["time_s"]) <= time.time() + 0.1
+    assert asked.began_s - 0.1 <= cast("float", one["time_s"]) <= asked.ended_s + 0.1
     assert by_kernel or 0 < cast("float", one["took_s"]) < 2
-    assert (one["why"], one["host"]) == reasons(trace.agent)[name, kind]
+    assert (one["why"], one["host"]) == why
 
 
 def test_every_query_is_told_as_it_was_asked_and_answered(member: Agent) -> None:
     with listening(member, "told") as trace:
-        for version in (4, 6):
-            for hundred in (0, 100):
-                for number, case in enumerate(CASES):
-                    ask_and_compare(
-                        trace, case, version, 40_000 + version * 1000 + hundred + number
-                    )
+        asked = tuple(ask(member))
+        for one in asked:
+            compare(trace.wait(source_port=one.port), one, reasons(member)[one.case[:2]])
 
 
 @pytest.mark.parametrize("member", ["nftables"], indirect=True)
