@@ -210,7 +210,7 @@ class TcpView:
             return asked, f"{told.text}; relayed untouched: {asked.text}"
         if not question.is_answer or not asked.verdict:
             return asked, told.text
-        return asked, said(asked, question, message)
+        return asked, said(replace(asked, who=asked.who or told.who), question, message)
 
     def _linked(self, sighting: Sighting) -> Found:
         """A packet on a link other than lo."""

@@ -126,13 +126,13 @@ def test_dns_over_tcp_is_told_by_its_messages() -> None:
     target, server = ("127.0.0.1", 15053), (SERVER, 53)
     wire = bytes(answer(asked, VIP).pack())
     records = tell(
-        view(),
+        view({(ip_address(OWN).packed, APP[1]): Holder(33)}),
         sight(tcp(APP, target), OWN, target[0]),
         sight(tcp(server, APP, "PA", len(wire).to_bytes(2, "big") + wire), SERVER, OWN),
     )
     assert records[0].comment.startswith("dns rule 5: ")
     assert records[1].interface == "to-agent"
-    assert records[2].comment == f"answered from mesh table: {REVIEWS} → {VIP}"
+    assert records[2].comment == f"answered from mesh table: {REVIEWS} → {VIP}; uid 33"
 
 
 @pytest.mark.parametrize("uid", [1337, None])
