@@ -33,7 +33,8 @@ LAST_WORDS_S = 2.0  # how long a response may take when the daemon ends
 @dataclass(frozen=True, slots=True)
 class Pages:
     """What the daemon lets be read and done. ``ready`` gives (ready, why not);
-    ``metrics``, ``status`` and ``sidecar`` may block, and are called in a thread. ``trace`` gives lines of JSON."""
+    ``metrics``, ``status`` and ``sidecar`` may block, and are called in a thread. ``trace``
+    gives lines of JSON."""
 
     ready: Callable[[], tuple[bool, str]]
     metrics: Callable[[], bytes]
