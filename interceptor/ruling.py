@@ -118,6 +118,6 @@ class Ruling:
         key = (question.name, question.qtype)
         found = self._resolved.get(key)
         if found is None:
-            found = self._answers.resolve(question.name, type_name(question.qtype))
+            found = self._answers.spell(*key, type_name(question.qtype))
             self._resolved[key] = found
         return found

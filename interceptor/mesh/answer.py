@@ -92,12 +92,15 @@ class Answers:
 
     def resolve(self, name: str, qtype: str) -> Resolution:
         """The reference for people and programs: `decide` with everything spelled out."""
-        asked = normal(name)
-        outcome = self.decide(asked, parse_type(qtype))
+        return self.spell(normal(name), parse_type(qtype), qtype.upper())
+
+    def spell(self, asked: str, number: int, qtype: str) -> Resolution:
+        """`resolve` of any type that a packet may bear, 0 among them, under a name for it."""
+        outcome = self.decide(asked, number)
         rcode = {Verdict.PASS: "", Verdict.NXDOMAIN: "NXDOMAIN"}.get(outcome.verdict, "NOERROR")
         return Resolution(
             asked,
-            qtype.upper(),
+            qtype,
             outcome.verdict,
             rcode,
             self._records(outcome),

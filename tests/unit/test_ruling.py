@@ -113,6 +113,14 @@ def test_a_query_with_a_byte_changed_is_the_worker_s_too(name: str, at: int, byt
         assert data == set(fate.answers)
 
 
+def test_a_type_that_nobody_may_ask_for_is_asked_for_all_the_same() -> None:
+    """Type 0 is reserved (RFC 6895 §3.1), and captures have everything."""
+    message = bytearray(question("a.mesh.example"))
+    message[-3] = 0
+    fate = judge().decide(asked(bytes(message)), CAPTURED)
+    assert (fate.verdict, fate.qtype) == ("nodata", "TYPE0")
+
+
 def test_a_query_in_a_packet_with_options_is_left_alone() -> None:
     odd = IP(src="192.0.2.10", dst="192.0.2.53", options=b"\1\1\1\1")
     fate = judge().decide(asked(question("a.mesh.example"), odd), CAPTURED)
