@@ -11,6 +11,7 @@ from interceptor.debug.event import Event, Kind
 
 ROOM = 2000  # different names, services and reasons of one interval, each
 TIMED = 256  # times kept of one of them
+SIDECAR = "sidecar"  # the plane of events that are a second word on a connection
 
 Reason = tuple[str, str, str]
 """Kind, verdict, why."""
@@ -63,6 +64,9 @@ class Ranking:
         self._count(found)
 
     def _count(self, found: Event) -> None:
+        if found.plane == SIDECAR:
+            self._time(found)
+            return
         is_query = found.kind is Kind.DNS
         entries = self.names if is_query else self.services
         key = found.name or "." if is_query else called(found)
@@ -82,6 +86,12 @@ class Ranking:
         reason = (found.kind.value, found.verdict, found.why)
         if reason in self.reasons or len(self.reasons) < ROOM:
             self.reasons[reason] += 1
+
+    def _time(self, found: Event) -> None:
+        """What the sidecar says at its end of a connection that was told at its beginning."""
+        entry = self.services.get(called(found))
+        if entry is not None and found.took_s is not None and len(entry.took_s) < TIMED:
+            entry.took_s.append(found.took_s)
 
 
 def called(found: Event) -> str:

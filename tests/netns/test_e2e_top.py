@@ -149,6 +149,13 @@ def test_services_are_counted_as_often_as_they_were_called(interval: dict[str, A
     assert row["failed"] == row["errors"] == 0
 
 
+def test_calls_are_counted_once_with_who_made_them(interval: dict[str, Any]) -> None:
+    assert counted(interval, "calls", SERVICE) == CALLED
+    (row,) = (row for row in interval["calls"] if row["name"] == SERVICE)
+    assert row["verdicts"] == {"outbound": CALLED}
+    assert row["callers"] == ["curl"]
+
+
 def test_a_service_s_latency_is_known_once_envoy_has_counted_it(
     interval: dict[str, Any], member: Agent
 ) -> None:

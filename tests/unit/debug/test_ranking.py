@@ -38,6 +38,16 @@ def test_a_connection_is_for_a_host_where_one_is_known() -> None:
     assert dict(told.services["reviews.bookinfo:80"].callers) == {"shop.service": 1}
 
 
+def test_the_sidecar_s_word_on_a_connection_is_its_time_and_no_other_connection() -> None:
+    told = Ranking()
+    told.take(called(host="reviews"))
+    told.take(called(host="reviews", plane="sidecar", took_s=0.25, why="GET / 200"))
+    told.take(called(host="details", plane="sidecar", took_s=0.25))
+    assert list(told.services) == ["reviews:80"]
+    assert (told.services["reviews:80"].count, told.services["reviews:80"].took_s) == (1, [0.25])
+    assert sum(told.reasons.values()) == 1
+
+
 def test_what_was_left_out_is_said_with_its_reason() -> None:
     told = Ranking()
     told.take({"left_out": 7})
