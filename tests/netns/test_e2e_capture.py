@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.root, pytest.mark.envoy]
 HOST = "reviews.bookinfo.svc.cluster.local"
 OTHER = "www.corp.example"
 VIP, VM, SERVER = "10.96.0.11", "10.77.0.10", "10.77.0.53"
-WHO = r"(; \w+\[\d+\])?(; uid 0)?"  # a process that has ended meanwhile cannot be told
+WHO = r"(; [^;]+\[\d+\])?(; uid 0)?"  # a process that has ended meanwhile cannot be told
 ENDPOINTS = {"10.77.0.41", "10.77.0.51"}
 FIELDS = (
     *("frame.interface_name", "frame.comment", "ip.src", "ip.dst"),
