@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0) */
 /*
  * owner: remembers of UDP sockets whether their maker's group is exempt, because the DNS program
- * can ask a socket for its user but not for its group; and who made them, while somebody listens.
- * Hook: socket() of processes of a cgroup.
+ * can ask a socket for its user but not for its group; and tells who made them, while somebody
+ * listens. Hook: socket() of processes of a cgroup.
  */
 #include "owner.h"
 
@@ -21,19 +21,19 @@ static INLINE __u32 standing(const struct policy *policy, __u16 generation, __u3
 	return 0;
 }
 
-/* While somebody listens: tc, which tells of the queries, does not see who runs. */
-static INLINE void remember_maker(struct bpf_sock *socket)
+/* tc, which tells of the queries, does not see who runs. */
+static INLINE void tell_maker(struct bpf_sock *socket)
 {
-	__u64 until_ns = state(STATE_TRACE_NS);
-	struct maker *maker;
+	struct event *event = event_begin(1);
 
-	if (!until_ns || time_ns() >= until_ns)
+	if (!event)
 		return;
-	maker = storage_get(MAP(MAP_MAKERS), socket, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!maker)
-		return;
-	maker->pid = current_pid_tgid() >> 32;
-	current_comm(maker->comm, sizeof(maker->comm));
+	event->kind = EVENT_SOCKET;
+	event->uid = current_uid_gid();
+	event->pid = current_pid_tgid() >> 32;
+	event->cookie = socket_cookie(socket);
+	current_comm(event->comm, sizeof(event->comm));
+	ring_submit(event, 0);
 }
 
 static INLINE void remember(struct bpf_sock *socket)
@@ -49,7 +49,7 @@ static INLINE void remember(struct bpf_sock *socket)
 		return;
 	if (policy->netns_cookie && netns_cookie(socket) != policy->netns_cookie)
 		return;
-	remember_maker(socket);
+	tell_maker(socket);
 	owner = standing(policy, generation, current_uid_gid() >> 32);
 	if (owner)
 		storage_get(MAP(MAP_OWNERS), socket, &owner, BPF_SK_STORAGE_GET_F_CREATE);

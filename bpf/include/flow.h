@@ -20,7 +20,7 @@ static INLINE void count_tcp(__u32 result)
 /* A call, and who makes it: the process that runs. */
 static INLINE void tell_call(void *ctx, __u32 result, const struct in6 *address, __u16 port)
 {
-	struct event *event = event_begin();
+	struct event *event = event_begin(1);
 
 	if (!event)
 		return;
@@ -40,7 +40,7 @@ static INLINE void tell_call(void *ctx, __u32 result, const struct in6 *address,
 static INLINE void tell_arrival(__u32 kind, __u32 result, const struct words *source,
 				const struct words *address, __u64 ports)
 {
-	struct event *event = event_begin();
+	struct event *event = event_begin(1);
 
 	if (!event)
 		return;

@@ -32,7 +32,6 @@
 #define MAP_HANDOVER 15  /* ring buffer of struct handover: queries for the worker */
 #define MAP_EVENTS 16    /* ring buffer of struct event: decisions, while somebody listens */
 #define MAP_OWNERS 17    /* socket storage of u32: OWNER_EXCLUDED, made by the owner program */
-#define MAP_MAKERS 18    /* socket storage of struct maker, made by it while somebody listens */
 
 /* --- MAP_STATE: one u64 each, so that a write is seen whole */
 #define STATE_GENERATION 0   /* which policy and which keys of NUMBERS and NETWORKS are in force */
@@ -42,7 +41,7 @@
 #define STATE_TRACE_NS 4     /* until then (CLOCK_MONOTONIC) somebody listens to MAP_EVENTS */
 #define STATE_HAS_VIEW 5     /* 0 until the first table is in: nothing is answered before */
 #define STATE_WRITES 6       /* odd while entries of the view in force are written; grows with it */
-#define STATE_UNTOLD 7       /* writers: programs; events for which MAP_EVENTS had no room */
+#define STATE_UNTOLD 7       /* writers: programs; events without room, queries left out */
 #define STATE_SIZE 8
 
 #define WORKER_PATIENCE_NS 1500000000ull /* a worker silent for longer gets no query */
@@ -151,13 +150,6 @@ struct network_key {
 #define OWNER_INCLUDED 2 /* in NUMBER_INCLUDE_GID */
 
 #define COMM_SIZE 16 /* linux/sched.h, TASK_COMM_LEN */
-
-/* --- MAP_MAKERS: who made a UDP socket */
-struct maker {
-	__u32 pid;
-	__u32 pad;
-	__u8 comm[COMM_SIZE];
-};
 
 /* --- MAP_LISTENERS: index */
 #define LISTENER_OUTBOUND4 0
@@ -268,21 +260,22 @@ struct event {
 	__u32 result;  /* DNS_* or TCP_* */
 	__u32 uid;     /* ~0: nobody's */
 	__u32 ifindex; /* 0 where there is none */
-	__u32 pid;     /* DNS: who made the socket; 0 where that is not known */
+	__u32 pid;     /* 0 where there is none: tc runs for the kernel */
 	__u16 qtype;   /* DNS; host byte order, as are the ports */
 	__u16 port;    /* TCP: the destination's */
 	struct in6 address; /* DNS: the server's; TCP: the destination's */
 	__u8 name[NAME_SIZE]; /* DNS: wire format as asked, cut off at NAME_SIZE */
-	__u64 cookie; /* CONNECT: the socket's */
+	__u64 cookie; /* of the socket: CONNECT, SOCKET, DNS; 0 where there is none */
 	__u64 cgroup; /* inode of the folder of the process's or the socket's; 0: not known */
-	struct in6 source; /* who asks or calls; zeros: not known, as in CONNECT */
+	struct in6 source; /* who asks or calls; zeros: not known, as in CONNECT. Undefined in DNS_ODD */
 	__u16 source_port;
 	__u16 pad[3];
-	__u8 comm[COMM_SIZE]; /* of pid */
+	__u8 comm[COMM_SIZE]; /* of pid; undefined in DNS */
 };
 #define EVENT_DNS 1
 #define EVENT_CONNECT 2
 #define EVENT_LOOKUP 3 /* what arrives from elsewhere */
+#define EVENT_SOCKET 5 /* a UDP socket is made: by whom its queries are asked */
 #define EVENT_ALIAS 4  /* what connect() has sent to an alias: address is its true destination */
 
 /* --- Counters. DNS: result * DNS_TYPES + type. */

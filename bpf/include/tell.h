@@ -9,6 +9,7 @@
 
 #define NOBODY (~0u)
 
+static __u64 (*skb_cookie)(void *skb) = (void *)46;
 static __u64 (*skb_cgroup)(void *skb) = (void *)79;
 
 static INLINE void count_dns(const struct scratch *s, __u32 result)
@@ -20,31 +21,14 @@ static INLINE void count_dns(const struct scratch *s, __u32 result)
 		*counter += 1; /* per CPU */
 }
 
-/* Who asks: the socket's user, cgroup, and maker where the owner program has seen that. */
-static INLINE void tell_asker(struct __sk_buff *skb, struct event *event)
-{
-	struct bpf_sock *socket = skb->sk;
-	struct maker *maker;
-
-	if (!socket)
-		return;
-	event->uid = socket_uid(skb);
-	event->cgroup = skb_cgroup(skb);
-	socket = full_socket(socket);
-	if (!socket)
-		return;
-	maker = owner_get(MAP(MAP_MAKERS), socket, 0, 0);
-	if (!maker)
-		return;
-	event->pid = maker->pid;
-	WORD(event->comm, 0) = WORD(maker->comm, 0);
-	WORD(event->comm, 1) = WORD(maker->comm, 1);
-}
-
-/* A decision for whoever listens. Odd messages have neither name nor ends. */
+/*
+ * A decision for whoever listens. Odd messages have neither name nor ends; those of a source and the
+ * process's name are not written then. Who made the socket the owner program has told: each branch
+ * here would be one for every way that leads here.
+ */
 static INLINE void tell_dns(struct __sk_buff *skb, struct scratch *s, __u32 result, __u32 place)
 {
-	struct event *event = event_begin();
+	struct event *event = event_begin(0);
 	__u64 size = s->length;
 	const __u8 *mask;
 
@@ -52,10 +36,14 @@ static INLINE void tell_dns(struct __sk_buff *skb, struct scratch *s, __u32 resu
 		return;
 	event->kind = EVENT_DNS;
 	event->result = result;
-	event->uid = NOBODY;
+	event->uid = place == PLACE_BRIDGE ? NOBODY : socket_uid(skb);
 	event->ifindex = skb->ifindex;
-	if (place != PLACE_BRIDGE)
-		tell_asker(skb, event);
+	event->cookie = place == PLACE_BRIDGE ? 0 : skb_cookie(skb);
+	event->cgroup = place == PLACE_BRIDGE ? 0 : skb_cgroup(skb);
+	event->pid = 0;
+	event->qtype = 0;
+	event->port = 0;
+	__builtin_memset(&event->address, 0, sizeof(event->address));
 	if (size) {
 		event->qtype = s->qtype;
 		event->address = s->server.address;

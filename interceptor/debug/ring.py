@@ -21,14 +21,16 @@ from interceptor.errors import InterceptorError
 from interceptor.host import bpfevent, bpfmap, clock, pin
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.endure import endure
-from interceptor.host.layout import Map, State
+from interceptor.host.layout import DNS_TYPES, EVENT, RESULTS_SIZE, Map, State
 from interceptor.host.process import Finder
-from interceptor.host.ringbuf import RingBuffer
+from interceptor.host.ringbuf import HEADER_BYTES, RingBuffer
 
 LEASE_NS = 3_000_000_000
 RENEW_S = 1.0
 TURN_S = 0.02  # records are read so often: the ring has room for a thousand
 AT_ONCE = 1000  # records that are read in a turn
+NEEDED = (Map.STATE, Map.EVENTS, Map.DNS_COUNTS)
+RECORD_BYTES = HEADER_BYTES + EVENT.size
 EACH_S = 2000  # events told in a second: each takes about 0.1 ms
 
 
@@ -41,37 +43,45 @@ class Ring:
         self._teller = Teller(view, finder, flows)
         self._finder = finder
         self._allowance = Allowance(EACH_S)
+        self._queries = 0
         self._maps: Mapping[Map, BpfMap] = {}
         self._ring: RingBuffer | None = None
         self._opened = ExitStack()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._sink: Sink | None = None
-        self._odd = self._untold = self._known = 0
+        self._odd = self._untold = self._now = self._known = 0
 
     @property
     def left_out(self) -> int:
         """Also what found no room in the ring."""
-        if self._maps:
-            now = bpfmap.read_state(self._maps[Map.STATE], State.UNTOLD)
-            # Maps that somebody has removed are made anew, and count from 0.
-            self._untold += max(0, now - self._known)
-            self._known = now
-        return self._allowance.refused + self._odd + self._untold
+        if self._ring is not None:
+            self._now = max(self._now, self._lost(self._ring) - self._known)
+        return self._allowance.refused + self._odd + self._untold + self._now
+
+    def _lost(self, ring: RingBuffer) -> int:
+        """Since the maps were made: connections as the programs have counted them, and queries
+        that were decided and neither read nor wait. Counts but for those before we listened."""
+        decided = self._maps[Map.DNS_COUNTS]
+        places = range(RESULTS_SIZE * len(DNS_TYPES))
+        queries = sum(decided.sum(bpfmap.index(place)) for place in places)
+        lost = bpfmap.read_state(self._maps[Map.STATE], State.UNTOLD)
+        return lost + queries - self._queries - ring.waiting_bytes // RECORD_BYTES
 
     async def open(self, sink: Sink) -> None:
         self._sink = sink
         if self._ring is not None:
             return
         with ExitStack() as stack:
-            maps = {number: self._adopt(number, stack) for number in (Map.STATE, Map.EVENTS)}
+            maps = {number: self._adopt(number, stack) for number in NEEDED}
             self._ring = RingBuffer(maps[Map.EVENTS])
             stack.callback(self._ring.close)
             self._opened = stack.pop_all()
         self._maps = maps
-        self._known = bpfmap.read_state(maps[Map.STATE], State.UNTOLD)
         for _ in self._ring.read():  # what another daemon did not read is no news
             pass
+        self._queries = self._now = 0
+        self._known = self._lost(self._ring)
         self._sign(clock.kernel_ns() + LEASE_NS)
         asyncio.get_running_loop().add_reader(self._ring.fd, self._wake)
         self._task = asyncio.create_task(endure("the trace's lease", self._renew))
@@ -85,6 +95,7 @@ class Ring:
         return found
 
     async def close(self) -> None:
+        _ = self.left_out  # the last word of maps that are given back
         task, self._task = self._task, None
         ring, self._ring = self._ring, None
         self._sink = None
@@ -97,7 +108,7 @@ class Ring:
         if self._timer is not None:
             self._timer.cancel()
         self._sign(0)
-        _ = self.left_out  # the last word of maps that are given back
+        self._untold, self._now = self._untold + self._now, 0
         self._maps = {}
         self._opened.close()
         self._finder.close()
@@ -127,11 +138,12 @@ class Ring:
         count = 0
         for raw in islice(ring.read(), AT_ONCE):
             count += 1
-            if self._allowance.take():
-                try:
+            self._queries += bpfevent.is_query(raw)
+            try:
+                if bpfevent.is_socket(raw) or self._allowance.take():
                     found += self._teller.take(bpfevent.decode(raw))
-                except ValueError:
-                    self._odd += 1
+            except ValueError:
+                self._odd += 1
         found += self._teller.rest()
         if self._teller.is_waiting or count == AT_ONCE:
             self._timer = loop.call_later(TURN_S, self._turn)

@@ -7,7 +7,7 @@ certain that they belong together.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from ipaddress import ip_address
 from time import monotonic
 
@@ -28,6 +28,7 @@ ANYWHERE = {4: ip_address("0.0.0.0"), 6: ip_address("::")}
 CAPTURED = ("outbound", "self", "dns", "full")  # results of a call that is sent to an alias
 PATIENCE = 2  # turns that a call waits to be told of again
 WAITING = 1000  # calls
+MAKERS = 4096  # sockets
 
 
 class Teller:
@@ -40,6 +41,7 @@ class Teller:
         self._judge = Judge()
         self._calls: deque[tuple[int, Record]] = deque()  # turn, call; oldest first
         self._turn = 0
+        self._makers: OrderedDict[int, Process] = OrderedDict()  # by their sockets' cookies
 
     @property
     def is_waiting(self) -> bool:
@@ -48,11 +50,15 @@ class Teller:
 
     def forget(self) -> None:
         self._calls.clear()
+        self._makers.clear()
         self._judge.forget()
 
     def take(self, record: Record) -> list[Event]:
         """The events that can be told now."""
         match record.kind:
+            case EventKind.SOCKET:
+                self._made(record)
+                return []
             case EventKind.DNS:
                 return [] if record.result == "handover" else [self._query(record)]
             case EventKind.CONNECT if record.result in CAPTURED and len(self._calls) < WAITING:
@@ -116,14 +122,23 @@ class Teller:
             unit=whose.unit,
         )
 
+    def _made(self, record: Record) -> None:
+        """Who makes a socket is looked at now, while it is there."""
+        self._makers[record.cookie] = self._finder.process(record.pid, record.comm)
+        if len(self._makers) > MAKERS:
+            self._makers.popitem(last=False)
+
     def _asker(self, record: Record) -> Process:
-        """By the owner program's word; of a socket that is older than the trace, by looking."""
-        if not record.pid and record.uid is not None and record.source and record.address:
+        """Who has made the socket; of one that is older than the trace, by looking."""
+        if not record.cookie:
+            return NOBODY
+        found = self._makers.get(record.cookie, NOBODY)
+        if not found.pid and record.source and record.address:
             ends = (str(record.source), record.source_port), (str(record.address), 53)
             found = self._finder.find("udp", *ends)
-            if found.pid:
-                return found
-        return self._process(record)
+        path = self._finder.cgroup(record.cgroup) or found.cgroup
+        unit = found.unit or unit_of(path)
+        return Process(found.pid, found.comm, unit, record.uid, found.gid, path)
 
     def _process(self, record: Record) -> Process:
         whose = self._finder.process(record.pid, record.comm) if record.pid else NOBODY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -36,6 +37,16 @@ class Record:
     qtype: int
 
 
+def is_socket(record: bytes) -> bool:
+    """Whether it is no decision, but tells who makes a socket."""
+    return record[8:12] == EventKind.SOCKET.to_bytes(4, sys.byteorder)
+
+
+def is_query(record: bytes) -> bool:
+    """Whether it is about one."""
+    return record[8:12] == EventKind.DNS.to_bytes(4, sys.byteorder)
+
+
 def decode(record: bytes) -> Record:
     """Raises ValueError for what no program of this version wrote."""
     if len(record) != EVENT.size:
@@ -45,6 +56,9 @@ def decode(record: bytes) -> Record:
     )
     cookie, cgroup, source, source_port, comm = rest
     words = DNS_RESULTS if kind == EventKind.DNS else TCP_RESULTS
+    if kind == EventKind.DNS:  # these are not written
+        comm = b""
+        source, source_port = (source, source_port) if any(address) else (bytes(16), 0)
     if result >= len(words):
         raise ValueError(f"an event with result {result}")
     return Record(

@@ -23,7 +23,7 @@ BATCH = 4096
 """Elements of one call: bounds its buffers, and for how long the kernel is busy with it."""
 
 _Buffer = ctypes.Array[ctypes.c_char]
-_BTF_INT, _BTF_ARRAY = 1 << 24, 3 << 24  # BTF_KIND_INT, BTF_KIND_ARRAY, linux/btf.h
+_BTF_INT = 1 << 24  # BTF_KIND_INT, linux/btf.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +199,13 @@ def create(spec: MapSpec) -> BpfMap:
     An inner map is made as a template of its type where ``spec`` wants one.
     """
     template = create(spec.inner) if spec.inner else None
-    btf = _storage_btf(spec.value_size // 4) if spec.type is MapType.SK_STORAGE else 0
+    btf = _int_btf() if spec.type is MapType.SK_STORAGE else 0
     try:
         attributes = struct.pack(
             "=IIIIIII16sIIII",
             *(spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags),
             *(template.fd if template else 0, 0, bpf.object_name(spec.name)),
-            *((0, btf, 1, 2) if btf else (0, 0, 0, 0)),
+            *((0, btf, 1, 1) if btf else (0, 0, 0, 0)),
         )
         return BpfMap(bpf.call(Command.MAP_CREATE, attributes), spec)
     finally:
@@ -215,12 +215,10 @@ def create(spec: MapSpec) -> BpfMap:
             os.close(btf)
 
 
-def _storage_btf(words: int) -> int:
-    """BTF of two types, `int` for keys and an array of it for values: socket storage is not to be
-    had without (linux/btf.h)."""
+def _int_btf() -> int:
+    """BTF of one type, `int`: socket storage is not to be had without (linux/btf.h)."""
     strings = b"\0int\0"
     types = struct.pack("=IIII", 1, _BTF_INT, 4, 1 << 24 | 32)  # signed, 32 bits
-    types += struct.pack("=IIIIII", 0, _BTF_ARRAY, 0, 1, 1, words)
     head = struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
     blob = head + types + strings
     attributes = struct.pack("=QQIII", bpf.address(blob), 0, len(blob), 0, 0)

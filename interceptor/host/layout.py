@@ -34,7 +34,6 @@ class Map(enum.IntEnum):
     HANDOVER = 15
     EVENTS = 16
     OWNERS = 17
-    MAKERS = 18
 
 
 class MapType(enum.IntEnum):
@@ -224,7 +223,7 @@ LOCALE_SIZE = LOCALE_HEAD.size + SUFFIXES * SUFFIX.size
 
 PACKET_SIZE = 1024
 HANDOVER = Struct(f"=IIII{PACKET_SIZE}s")  # length, interface index, place, 0, packet
-COMM_SIZE, MAKER = 16, Struct("=II16s")  # pid, 0, name
+COMM_SIZE = 16
 EVENT = Struct(f"=QIIIIIHH16s{NAME_SIZE}sQQ16sH6x{COMM_SIZE}s")
 """time, kind, result, uid, interface index, pid, query type, port, address, name asked; cookie,
 cgroup, source and its port, name of pid."""
@@ -237,6 +236,7 @@ class EventKind(enum.IntEnum):
     CONNECT = 2
     LOOKUP = 3
     ALIAS = 4
+    SOCKET = 5
 
 
 class Place(enum.IntEnum):
@@ -282,7 +282,6 @@ SPECS: dict[Map, MapSpec] = {
     Map.HANDOVER: MapSpec("handover", MapType.RINGBUF, 0, 0, 1 << 18),
     Map.EVENTS: MapSpec("events", MapType.RINGBUF, 0, 0, 1 << 18),
     Map.OWNERS: MapSpec("owners", MapType.SK_STORAGE, 4, 4, 0, NO_PREALLOC),
-    Map.MAKERS: MapSpec("makers", MapType.SK_STORAGE, 4, MAKER.size, 0, NO_PREALLOC),
 }
 UNVERSIONED = (Map.ALIAS4, Map.ALIAS6)
 """Pinned beside the folders of the layouts: open connections hang on them."""

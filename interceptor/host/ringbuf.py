@@ -34,6 +34,11 @@ class RingBuffer:
         self.fd = source.fd
         """For a selector."""
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Of records that have not been read, headers included."""
+        return self._end[0] - self._position[0]
+
     def read(self) -> Iterator[bytes]:
         """Every record that is complete, oldest first; ends at the first that is not.
 

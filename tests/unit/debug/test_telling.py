@@ -26,7 +26,7 @@ CALL = Record(
 )
 REACHED = replace(CALL, kind=EventKind.ALIAS, uid=None, pid=0, comm="", source=ME, source_port=4000)
 QUERY = Record(
-    *(10**9, EventKind.DNS, "answer", 1000, 2, 7, "curl", 88, 0),
+    *(10**9, EventKind.DNS, "answer", 1000, 2, 0, "", 88, 99),
     *(ME, 4000, ip_address("192.0.2.53"), 0, "reviews.bookinfo", 1),
 )
 RESOLUTION = Resolution(
@@ -50,6 +50,9 @@ class Host(Finder):
 
     def of(self, one: Socket) -> Process:
         return Process(53, "old", uid=1000) if one.inode == 530 else NOBODY
+
+
+MADE = replace(QUERY, kind=EventKind.SOCKET, result="outbound", pid=7, comm="curl")
 
 
 def plan_of(**capture: object) -> Plan:
@@ -135,6 +138,7 @@ def test_dns_that_the_responder_has_is_its_own_to_tell(bench: Bench) -> None:
 
 
 def test_an_answer_is_told_with_its_addresses_and_why(bench: Bench) -> None:
+    assert bench.teller.take(MADE) == []
     (event,) = bench.teller.take(QUERY)
     assert (event.plane, event.verdict, event.qtype) == ("kernel", "answer", "A")
     assert (event.name, event.answers) == ("reviews.bookinfo", ("240.240.0.7",))
@@ -156,8 +160,13 @@ def test_what_is_handed_over_the_worker_tells(bench: Bench) -> None:
 
 
 def test_a_socket_older_than_the_trace_is_looked_for(bench: Bench) -> None:
-    (event,) = bench.teller.take(replace(QUERY, pid=0, comm=""))
-    assert (event.pid, event.comm) == (53, "old")
+    (event,) = bench.teller.take(QUERY)
+    assert (event.pid, event.comm, event.unit) == (53, "old", "a.service")
+
+
+def test_a_query_without_a_socket_here_is_nobody_s(bench: Bench) -> None:
+    (event,) = bench.teller.take(replace(QUERY, cookie=0))
+    assert (event.pid, event.uid, event.unit) == (0, None, "")
 
 
 def test_an_arrival_is_told_by_its_ends(bench: Bench) -> None:

@@ -79,7 +79,6 @@ STRUCTS: dict[str, tuple[Struct, list[str]]] = {
         ["hash", "count4", "count6", "flags", "pad", "v4", "v6"],
     ),
     "suffix": (layout.SUFFIX, ["bytes", "length", "pad"]),
-    "maker": (layout.MAKER, ["pid", "pad", "comm"]),
     "handover": (layout.HANDOVER, ["length", "ifindex", "place", "pad", "packet"]),
     "event": (
         layout.EVENT,

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from interceptor.host.layout import MAKER, Map, Number, Owner, PolicyFlag, State
+from interceptor.host import bpfevent
+from interceptor.host.layout import EventKind, Map, Number, Owner, PolicyFlag, State
+from interceptor.host.ringbuf import RingBuffer
 
 pytestmark = pytest.mark.root
 
+SO_COOKIE = 57  # asm-generic/socket.h
 GROUPS = PolicyFlag.SIDECAR | PolicyFlag.EXCLUDE_GIDS | PolicyFlag.INCLUDE_GIDS
 
 
@@ -69,17 +72,21 @@ def test_sockets_of_another_namespace_do_not(owned, steered) -> None:
     assert owned(1337, namespace=steered.peer.name) == 0
 
 
-def test_who_made_a_socket_is_remembered_only_while_somebody_listens(owned, steered) -> None:
-    makers = steered.kernel.maps[Map.MAKERS]
+def test_who_makes_a_socket_is_told_only_while_somebody_listens(owned, steered) -> None:
+    ring = RingBuffer(steered.kernel.maps[Map.EVENTS])
 
-    def make() -> tuple[int, str, bytes | None]:
+    def make() -> tuple[int, str, int]:
         comm = Path("/proc/self/comm").read_text().strip()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-            return os.getpid(), comm, makers.lookup(struct.pack("=i", one.fileno()))
+            raw = one.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
+            return os.getpid(), comm, struct.unpack("=Q", raw)[0]
 
-    assert steered.run(make)[2] is None
+    steered.run(make)
+    assert list(ring.read()) == []
     steered.state(State.TRACE_NS, time.monotonic_ns() + 10**10)
-    pid, comm, raw = steered.run(make)
+    made = steered.run(make)
     steered.state(State.TRACE_NS, 0)
-    assert raw is not None
-    assert MAKER.unpack(raw) == (pid, 0, comm.encode().ljust(16, b"\0"))
+    (found,) = map(bpfevent.decode, ring.read())
+    assert (found.kind, found.uid) == (EventKind.SOCKET, 0)
+    assert (found.pid, found.comm, found.cookie) == made
+    ring.close()
