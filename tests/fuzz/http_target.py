@@ -23,6 +23,7 @@ PAGES = http.Pages(
     metrics=lambda: b"a 1\n",
     status=lambda: {"ready": True},
     name_table=lambda: {"table": {}},
+    sidecar=lambda: {"clusters": []},
     confirm=lambda: True,
     trace=nothing,
 )
