@@ -163,7 +163,8 @@ class Finder:
             _keep(self._holders, inode, (pid, self._began(pid)))
             return pid
         for pid in chain(reversed(tuple(self._lately)), self._youngest()):
-            if not self._may_look():
+            # The second half is for those that are looked for at a likely place.
+            if not self._may_look(FDS_PER_S / 2):
                 return 0
             if inode in self._look(pid):
                 _keep(self._lately, pid, None, LATELY)
@@ -196,11 +197,11 @@ class Finder:
             return 0
         return pids[0] if len(pids) == 1 else 0
 
-    def _may_look(self) -> bool:
+    def _may_look(self, besides: float = 0) -> bool:
         now = self._clock()
         self._left = min(FDS_PER_S, self._left + (now - self._filled_s) * FDS_PER_S)
         self._filled_s = now
-        if self._left >= 0:
+        if self._left >= besides:
             return True
         self.refused += 1
         return False

@@ -108,6 +108,8 @@ def test_no_more_descriptors_are_looked_at_than_allowed(proc: Proc, finder: Find
     assert finder.of(Socket(1003, 70)) == Process(uid=1003)
     assert finder.refused == 1
     proc.now_s += 2 / FDS_PER_S
+    assert finder.of(Socket(1003, 70)).pid == 0, "not among all, for one"
+    proc.now_s += 0.6
     assert finder.of(Socket(1003, 70)).pid == 7
 
 
