@@ -23,7 +23,7 @@ from interceptor.capture.plan import Facts
 from interceptor.config import Config
 from interceptor.debug import control, http
 from interceptor.dns.plane import Plane
-from interceptor.errors import Problem
+from interceptor.errors import InterceptorError, Problem
 from interceptor.host import confirmation, fuse, memory, systemd, wait
 from interceptor.host.endure import endure
 from interceptor.host.lifeline import CONFIRMED, Lifeline
@@ -37,6 +37,7 @@ from interceptor.source.event import Event, Loaded, Standing
 
 log = structlog.get_logger(__name__)
 
+LOOK_S = 0.3  # between two looks at what a starting worker needs
 LARGE = 10_000  # hosts that came at once: enough for their leftovers to be worth a look
 
 
@@ -119,7 +120,7 @@ class Daemon:
         pages, path = report.pages(self, self._confirm), config.agent.run_dir / control.SOCKET_NAME
         self._listeners = await http.serve(pages, config.agent.listen, path)
         if self.plane is not None:
-            await self.plane.open()
+            await self._open_plane(self.plane)
         if config.sidecar.mode == "managed":
             settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, facts)
             join = tuple(self.tenure.wrap(())) if self.tenure is not None else ()
@@ -136,6 +137,17 @@ class Daemon:
         self.is_started = True
         self.lifeline.tell("READY=1", *loss.words(self.config, self.choice))
         log.info("ready", hosts=len(self.table), took_s=round(monotonic() - self.began_s, 2))
+
+    async def _open_plane(self, plane: Plane) -> None:
+        """Until its worker answers. What that needs is put back, for nobody watches it yet."""
+        opening = asyncio.create_task(plane.open())
+        while not (await asyncio.wait({opening}, timeout=LOOK_S))[0]:
+            if self.tenure is not None:
+                self.tenure.repin()
+        try:
+            opening.result()
+        except TimeoutError as error:
+            raise InterceptorError("the DNS worker gave no answer; it has said why") from error
 
     async def _serve(self, source: asyncio.Task[None], confirm_s: float | None) -> None:
         """Follow everything until told to stop."""

@@ -11,7 +11,7 @@ from interceptor.capture.ebpfstep import Sites
 from interceptor.capture.journal import Journal
 from interceptor.capture.lease import Lease
 from interceptor.config import Config
-from interceptor.host import cgroup, listener
+from interceptor.host import bpf, cgroup, listener, pin
 from interceptor.host.alias import Aliases
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Map, Way
@@ -33,6 +33,15 @@ class Tenure:
     def open(self, journal: Journal) -> None:
         """Make what is missing of pins, maps and the agent's cgroup. Raises InterceptorError."""
         self._maps = ground.prepare(self.sites, journal)
+
+    def repin(self) -> None:
+        """Put back the pins of maps that somebody has removed: whoever starts looks for them.
+        Raises OSError."""
+        for number, held in self._maps.items():
+            path = pin.map_path(self.sites.bpf_dir, number)
+            if not path.exists():
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                bpf.pin(held.fd, str(path))
 
     def wrap(self, argv: Sequence[str]) -> list[str]:
         """A command that joins the agent's cgroup before its program begins."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from interceptor.host import tcx
+from interceptor.host import pin, tcx
+from interceptor.host.layout import SPECS
 from interceptor.lab import agent as lab_agent
 from interceptor.lab import snapshot
 from interceptor.lab.agent import Agent
@@ -160,3 +162,17 @@ def test_nothing_is_translated_or_tracked_for_a_captured_connection(
     assert ruleset == ""
     for family in ("-4", "-6"):
         assert "15001" not in lab.run("vm", ["ip", family, "rule"]).stdout
+
+
+def test_pins_that_are_removed_while_it_starts_are_back_before_it_is_ready(
+    lab: Lab, start: Callable[..., Agent]
+) -> None:
+    agent = start(lab)
+    agent.stop()
+    lab.run("vm", ["sh", "-c", "rm -rf /sys/fs/bpf/interceptor"])
+    agent.launch("--no-supervisor")
+    last = pin.map_path(Path("/sys/fs/bpf/interceptor"), list(SPECS)[-1])
+    lab.run("vm", ["sh", "-c", f"until [ -e {last} ]; do :; done; rm -r /sys/fs/bpf/interceptor"])
+    agent.wait_ready(15)
+    assert lab.run("vm", ["ls", str(last)]).stdout.strip() == str(last)
+    assert dig(agent) == "10.96.0.11"
