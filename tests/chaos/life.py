@@ -16,7 +16,7 @@ import yaml
 from interceptor.host import command
 from interceptor.lab import description, removal
 from interceptor.lab.agent import Agent
-from tests.chaos import cost, process
+from tests.chaos import cost, process, waiting
 from tests.chaos.window import Effect, Ledger, Trouble
 
 STOPPING = '"event": "stopping"'
@@ -116,6 +116,8 @@ class Life:
             )
             if (hang := self._hung.pop(self._worker, None)) is not None:
                 hang.end_s = now_s
+            for other in (each for pid, each in self._hung.items() if process.is_alive(pid)):
+                waiting.note_orphaned(self.ledger, other, now_s, HANG_S)
             self._worker = 0
         if not self._worker:
             self._worker = self.find(WORKER)
@@ -234,13 +236,10 @@ class Life:
         process.send(pid, signal.SIGSTOP)
 
     def empty_queue(self, cause: str) -> None:
-        """A device or a hook goes: the kernel drops every packet that waits for a verdict there
-        (net/netfilter/nfnetlink_queue.c, nfqnl_dev_drop, nfqnl_nf_hook_drop). It holds seconds
-        of queries while the worker hangs, and none otherwise."""
+        """A device or a hook goes, and with it what waits there."""
         hang = self._hung.get(self._worker)
         if hang is not None and process.is_alive(self._worker):
-            cause = f"{cause} while the worker hangs"
-            self.ledger.note(cause, hang.begin_s, monotonic(), {Effect.LOSE_QUEUED: 0.1})
+            waiting.note_dropped(self.ledger, cause, hang, monotonic())
 
     def wake(self, pid: int) -> None:
         """SIGCONT, where nobody has made an end of it."""
