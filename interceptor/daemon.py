@@ -99,6 +99,7 @@ class Daemon:
             settings = assembly.worker_settings(self.config, self.choice)
             wrap = self.tenure.wrap if self.tenure is not None else list
             self.plane = Plane(settings, self._view, log.warning, wrap)
+            self.plane.on_hold = self.lifeline.hold
             self.plane.start()
 
     async def _first_table(self, source: asyncio.Task[None]) -> None:

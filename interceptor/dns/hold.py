@@ -12,7 +12,7 @@ import os
 import socket
 from contextlib import suppress
 
-from interceptor.dns import nfqueue
+from interceptor.host import waitqueue
 
 
 def lend(descriptor: int, channel: int) -> None:
@@ -38,6 +38,11 @@ class Hold:
                 os.set_inheritable(descriptor, False)
                 self._descriptor = descriptor
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """The descriptor, -1 for none, and the queue's number."""
+        return self._descriptor, self._number
+
     def release(self) -> int:
         """When the worker is gone: let what waits go on, and give the queue back. Returns how
         many packets waited."""
@@ -46,7 +51,7 @@ class Hold:
         waited = 0
         if self._descriptor >= 0:
             with suppress(OSError):  # it was unbound in order: nothing is left to accept
-                waited = nfqueue.accept_all(self._descriptor, self._number)
+                waited = waitqueue.accept_all(self._descriptor, self._number)
             os.close(self._descriptor)
         self._descriptor = -1
         self._ours.close()

@@ -22,16 +22,15 @@ import threading
 import warnings
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from interceptor.dns import packet as packets
 from interceptor.dns.note import Note
 from interceptor.dns.responder import Responder
-from interceptor.host import netlink
+from interceptor.host import waitqueue
 
 if TYPE_CHECKING:
     from netfilterqueue import NetfilterQueue, Packet
@@ -39,18 +38,12 @@ if TYPE_CHECKING:
 IDLE_S = 0.25  # longest receive without a packet
 SOCKET_BYTES = 8 << 20  # a queued packet of 80 bytes takes about 1 KiB of the buffer
 BOUNDS_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3)
-PROC_QUEUES = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 SAMPLE = 16  # every how many packets the time is taken; a power of two
 
 _PRE_ROUTING = 0  # linux/netfilter.h, enum nf_inet_hooks
 _TCP = b"\6"
-# linux/netlink.h and linux/netfilter/nfnetlink_queue.h
-_SOL_NETLINK, _NO_ENOBUFS = 270, 5
-_CONFIG = 3 << 8 | 2  # NFNL_SUBSYS_QUEUE, NFQNL_MSG_CONFIG
-_VERDICTS = 3 << 8 | 3  # NFQNL_MSG_VERDICT_BATCH
-_LENGTH, _MASK, _FLAGS = 3, 4, 5  # NFQA_CFG_QUEUE_MAXLEN, NFQA_CFG_MASK, NFQA_CFG_FLAGS
-_FAIL_OPEN = 1
-_VERDICT_HEADER, _ACCEPT = 2, 1  # NFQA_VERDICT_HDR; linux/netfilter.h, NF_ACCEPT
+_SOL_NETLINK, _NO_ENOBUFS = 270, 5  # linux/netlink.h
+_FAIL_OPEN = 1  # linux/netfilter/nfnetlink_queue.h, NFQA_CFG_F_FAIL_OPEN
 
 
 class Queue:
@@ -98,7 +91,8 @@ class Queue:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, idle)
             bound.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
             # A full queue is to let further packets pass instead of dropping them.
-            bound.send(_request(number, {_MASK: _FAIL_OPEN, _FLAGS: _FAIL_OPEN}))
+            flags = {waitqueue.MASK: _FAIL_OPEN, waitqueue.FLAGS: _FAIL_OPEN}
+            bound.send(waitqueue.encode_settings(number, flags))
         self._queue, self._number = queue, number
 
     @property
@@ -120,7 +114,7 @@ class Queue:
         # Unbinding drops what waits. With no room at all everything new passes (the queue
         # fails open), so that after one more look nothing can be waiting.
         with socket.socket(fileno=os.dup(queue.get_fd())) as bound:
-            bound.send(_request(self._number, {_LENGTH: 0}))
+            bound.send(waitqueue.encode_settings(self._number, {waitqueue.LENGTH: 0}))
         queue.run(block=False)
         queue.unbind()
 
@@ -197,52 +191,9 @@ def _is_tcp(packet: bytes) -> bool:
     return packet[at : at + 1] == _TCP  # of a packet that is cut short, too
 
 
-def _request(number: int, settings: Mapping[int, int]) -> bytes:
-    """A change of the queue's settings that the library has no call for. The kernel takes it
-    only from the socket that is bound, and at once."""
-    body = b"".join(
-        struct.pack("=HH", 8, kind) + struct.pack("!I", value) for kind, value in settings.items()
-    )
-    return _message(_CONFIG, number, body)
-
-
-def _message(kind: int, number: int, body: bytes) -> bytes:
-    return netlink.encode(kind, struct.pack("!BBH", socket.AF_UNSPEC, 0, number) + body)
-
-
-def accept_all(descriptor: int, number: int) -> int:
-    """Let everything that waits in a queue go on, and everything that comes. Returns how many
-    packets waited. ``descriptor`` is a duplicate of the socket that is bound, and whose reader
-    is gone. Raises OSError."""
-    columns = _observe(number)
-    waiting, last = (int(columns[2]), int(columns[7])) if columns else (0, 0)
-    # Ids grow by one a packet, and wrap; the kernel compares their distance, as of two times.
-    beyond = (last + (1 << 30)) & 0xFFFFFFFF
-    verdict = struct.pack("=HH", 12, _VERDICT_HEADER) + struct.pack("!II", _ACCEPT, beyond)
-    with socket.socket(fileno=os.dup(descriptor)) as bound:
-        # No room first, so that nothing new comes to wait (the queue fails open).
-        bound.send(_request(number, {_LENGTH: 0}))
-        bound.send(_message(_VERDICTS, number, verdict))
-    return waiting
-
-
 def observe_drops(number: int) -> Counter[str]:
-    """Packets that the kernel dropped because queue or socket buffer was full.
-
-    Columns of the kernel's seq_show in nfnetlink_queue.c: queue number, peer, waiting, copy
-    mode, copy range, dropped by queue, dropped by socket, last id, 1.
-    """
-    columns = _observe(number)
-    if not columns:
+    """Packets that the kernel dropped because queue or socket buffer was full."""
+    row = waitqueue.observe(number)
+    if row is None:
         return Counter()
-    return Counter({"queue-full": int(columns[5]), "socket-full": int(columns[6])})
-
-
-def _observe(number: int) -> list[str]:
-    """A queue's row; empty where nobody is bound to it."""
-    try:
-        rows = PROC_QUEUES.read_text().splitlines()
-    except OSError:
-        return []
-    found = [row.split() for row in rows]
-    return next((row for row in found if len(row) >= 8 and row[0] == str(number)), [])
+    return Counter({"queue-full": row.queue_full, "socket-full": row.socket_full})

@@ -86,6 +86,8 @@ class Plane:
         self._born = 0.0
         self.restarts = 0
         self.on_seen: Callable[[Seen], None] | None = None
+        self.on_hold: Callable[[int, int], None] = lambda _descriptor, _number: None
+        """Told what is held of the worker's queue: a descriptor (-1: nothing), and its number."""
 
     @property
     def is_alive(self) -> bool:
@@ -241,6 +243,7 @@ class Plane:
                 elif kind is Kind.READY:
                     if self._hold is not None:
                         self._hold.recv()
+                        self.on_hold(*self._hold.held)
                     self._signed = monotonic()
                     self._ready.set()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -267,6 +270,7 @@ class Plane:
                 process.signal(signal.SIGKILL)
             await asyncio.to_thread(process.stop)
         hold, self._hold = self._hold, None
+        self.on_hold(-1, 0)
         if hold is not None and (waited := hold.release()):
             self._log(f"dns: {waited} queries that waited for the worker go on to their resolvers")
 

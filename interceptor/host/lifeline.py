@@ -18,6 +18,7 @@ EXTEND = "EXTEND_TIMEOUT_USEC="
 CONFIRMED = "X_CONFIRMED=1"
 RELEASE = "X_RELEASE_S="
 AGAIN = "X_AGAIN=1"
+HOLD = "X_HOLD="
 WATCHDOG = "WATCHDOG_USEC="
 
 
@@ -58,6 +59,12 @@ class Lifeline:
         except OSError:
             return False
         return True
+
+    def hold(self, descriptor: int, number: int) -> None:
+        """Which descriptor of ours (-1: none) holds the netfilter queue ``number``: a supervisor
+        that ends us takes it over, so that what waits there goes on."""
+        if self._pipe >= 0:
+            self.tell(f"{HOLD}{descriptor},{number}")
 
     def extend(self, limit_s: float) -> None:
         """Announce a step during which there may be no sign for so long."""

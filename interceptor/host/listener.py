@@ -7,8 +7,6 @@ adopted, or somebody else's. The kernel takes a socket out when it is closed.
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,17 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from interceptor.host import bpfmap, tcptable
+from interceptor.host import bpfmap, pidfd, tcptable
 from interceptor.host.bpfmap import BpfMap
 from interceptor.host.layout import Listener, Way
 
-PIDFD_GETFD = 438  # __NR_pidfd_getfd, the same on every architecture
 PLACES = {
     Way.OUTBOUND: (Listener.OUTBOUND4, Listener.OUTBOUND6),
     Way.INBOUND: (Listener.INBOUND4, Listener.INBOUND6),
     Way.DNS: (Listener.DNS4, Listener.DNS6),
 }
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +102,7 @@ def _copy(pid: int, descriptor: int) -> socket.socket:
     """A process's socket, as one of ours. Raises ProcessLookupError when either is gone."""
     process = os.pidfd_open(pid)
     try:
-        copy = _LIBC.syscall(PIDFD_GETFD, process, descriptor, 0)
-        if copy < 0:
-            code = ctypes.get_errno()
-            if code == errno.EBADF:  # closed meanwhile
-                raise ProcessLookupError(code, os.strerror(code))
-            raise OSError(code, f"pidfd_getfd of process {pid}: {os.strerror(code)}")
+        copy = pidfd.copy(process, descriptor)
     finally:
         os.close(process)
     return socket.socket(fileno=copy)

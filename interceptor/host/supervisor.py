@@ -19,14 +19,16 @@ import select
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 
 from interceptor.host import notify, share
-from interceptor.host.lifeline import AGAIN, BEAT, CONFIRMED, EXTEND, RELEASE, Lifeline
+from interceptor.host.lifeline import AGAIN, BEAT, CONFIRMED, EXTEND, HOLD, RELEASE, Lifeline
 
 HANG_S = 3.0
 FIRST_SIGN_S = 60.0  # until the loop runs: imports and the configuration, on a busy machine
 TICK_S = 0.25
+WORKER_S = 0.3  # for a DNS worker that lives to finish what waits
 BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # before each further start; the last stays
 CALM_S = 60.0  # a daemon that lived so long starts the list again
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -76,6 +78,7 @@ class Supervisor:
         self.release_s: float | None = None  # a loss that is longer lets go of what is captured
         self.stopping = 0  # the signal by which we are to end
         self._lost_s = monotonic()  # the last time that a daemon was well
+        self._hold = -1, 0  # of the daemon's descriptors the one of its queue, and its number
         self._woken, self._waker = os.pipe()
         for end in (self._woken, self._waker):
             os.set_blocking(end, False)
@@ -95,6 +98,7 @@ class Supervisor:
     def follow(self, child: int, reader: int) -> int | None:
         """One daemon's life. Returns the exit code to leave with, None to start another."""
         pidfd, born_s = os.pidfd_open(child), monotonic()
+        self._hold = -1, 0
         try:
             killed = self._attend(pidfd, reader)
         finally:
@@ -130,7 +134,23 @@ class Supervisor:
                 return killed
             if silence.is_too_long and not killed:
                 killed = f"gave no life sign for {silence.silent_s:.1f} s"
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                self._kill(pidfd)
+
+    def _kill(self, pidfd: int) -> None:
+        """End a daemon, which may be stopped. Its worker may have died before it: what waits in
+        the queue that both have left would be dropped with the daemon's hold on it."""
+        taken, (descriptor, number) = -1, self._hold
+        if descriptor >= 0:
+            from interceptor.host import pidfd as process  # ctypes: a megabyte more
+
+            with suppress(OSError):
+                taken = process.copy(pidfd, descriptor)
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        if taken >= 0:
+            from interceptor.host import waitqueue
+
+            if count := waitqueue.settle(taken, number, WORKER_S):
+                print(f"interceptor: {count} queries that waited go on", file=sys.stderr)
 
     def _pass_on(self, pidfd: int) -> None:
         """Give the daemon the signals that came for it."""
@@ -154,6 +174,9 @@ class Supervisor:
                 self.is_reloading = True
             elif word == CONFIRMED:
                 self.is_confirmed = True
+            elif word.startswith(HOLD):
+                descriptor, _, number = word[len(HOLD) :].partition(",")
+                self._hold = int(descriptor), int(number)
             elif word.startswith(RELEASE):
                 self.release_s = float(word[len(RELEASE) :])
             else:

@@ -116,8 +116,6 @@ class Life:
             )
             if (hang := self._hung.pop(self._worker, None)) is not None:
                 hang.end_s = now_s
-            for other in (each for pid, each in self._hung.items() if process.is_alive(pid)):
-                waiting.note_orphaned(self.ledger, other, now_s, HANG_S)
             self._worker = 0
         if not self._worker:
             self._worker = self.find(WORKER)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from tests.chaos.window import Effect, Ledger, Trouble
 
-MARGIN_S = 0.3
 LATE_S = 0.1
 LOST = {Effect.LOSE_QUEUED: LATE_S}
 
@@ -16,10 +15,3 @@ def note_dropped(ledger: Ledger, cause: str, hang: Trouble, now_s: float) -> Non
     """A device or a hook goes while the worker hangs: the kernel drops every packet that waits
     there (net/netfilter/nfnetlink_queue.c, nfqnl_dev_drop, nfqnl_nf_hook_drop)."""
     ledger.note(f"{cause} while the worker hangs", hang.begin_s, now_s, LOST)
-
-
-def note_orphaned(ledger: Ledger, hang: Trouble, now_s: float, limit_s: float) -> None:
-    """The daemon that holds a dead worker's queue hangs itself, for ``limit_s`` at most: what
-    waits goes with it, when it is ended for that."""
-    cause = "worker-end while the daemon hangs"
-    ledger.note(cause, now_s - MARGIN_S, hang.begin_s + limit_s, LOST)

@@ -220,6 +220,28 @@ def test_a_stopped_daemon_and_worker_give_dns_back(hosts: list[Host]) -> None:
         assert loss.mesh_s < RETURN_S
 
 
+ASK_ONCE = (
+    f"seq 12 | xargs -P 12 -I N dig +short +tries=1 +timeout=5 @10.77.0.53 {OTHER} | sort | uniq -c"
+)
+
+
+def test_what_waits_when_the_worker_dies_under_a_stopped_daemon_goes_on(hosts: list[Host]) -> None:
+    """The daemon's hold on the queue would end with it; the supervisor takes it over."""
+
+    def lose(host: Host) -> str:
+        wanted, worker, daemon = next_restart(host), host.worker(), host.daemon()
+        send(daemon, signal.SIGSTOP)
+        send(worker, signal.SIGKILL)
+        answers = host.agent.lab.run("vm", ["sh", "-c", ASK_ONCE], timeout_s=20).stdout
+        wait_until(restarted(host, wanted), "the next daemon", 60, 0.1)
+        assert "12 queries that waited go on" in host.agent.log()
+        return answers
+
+    with ThreadPoolExecutor(2) as pool:
+        for answers in pool.map(lose, hosts[:2]):
+            assert answers.split() == ["12", OTHER_ADDRESS]
+
+
 def test_a_stopped_supervisor_costs_nobody_anything(hosts: list[Host]) -> None:
     def stop(host: Host) -> Loss:
         restarts = next_restart(host) - 1

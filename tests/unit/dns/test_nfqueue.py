@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from interceptor.dns import nfqueue
 from interceptor.dns.nfqueue import BOUNDS_S, SAMPLE, Queue
 from interceptor.dns.note import Note, Noted
 from interceptor.dns.responder import Responder
+from interceptor.host import waitqueue
 from interceptor.mesh.answer import Answers
 
 Query = Callable[..., bytes]
@@ -133,16 +133,6 @@ def test_one_packet_in_so_many_is_timed(answers: Answers, query: Query) -> None:
     assert bench.queue.progress == 3 * SAMPLE
 
 
-def test_a_request_is_sound_netlink() -> None:
-    request = nfqueue._request(15053, {4: 1, 5: 1})
-    length, kind, flags = struct.unpack_from("=IHH", request)
-    assert (length, kind, flags) == (len(request), 0x0302, 1)
-    assert struct.unpack_from("!H", request, 18) == (15053,)
-    assert struct.unpack_from("=HH", request, 20) == (8, 4)
-    assert struct.unpack_from("!I", request, 24) == (1,)
-    assert struct.unpack_from("=HH", request, 28) == (8, 5)
-
-
 def test_serving_an_unopened_queue_is_a_mistake(answers: Answers) -> None:
     with pytest.raises(RuntimeError, match="open the queue"):
         Bench(answers).queue.serve()
@@ -153,10 +143,10 @@ def test_the_kernels_drops_are_read_for_our_queue_only(
 ) -> None:
     file = tmp_path / "nfnetlink_queue"
     file.write_text("    7  4711     0 2  4016    11    12       13  1\n15053 1 0 2 4016 3 4 5 1\n")
-    monkeypatch.setattr(nfqueue, "PROC_QUEUES", file)
+    monkeypatch.setattr(waitqueue, "PROC_QUEUES", file)
     assert nfqueue.observe_drops(15053) == {"queue-full": 3, "socket-full": 4}
     assert nfqueue.observe_drops(9) == {}
-    monkeypatch.setattr(nfqueue, "PROC_QUEUES", tmp_path / "absent")
+    monkeypatch.setattr(waitqueue, "PROC_QUEUES", tmp_path / "absent")
     assert nfqueue.observe_drops(15053) == {}
 
 
