@@ -32,7 +32,7 @@ from tests.netns.replay_world import Place
 
 pytestmark = pytest.mark.root
 
-FLOWS = max(2000, int(os.environ.get("REPLAY_FLOWS", "5000")))  # fewer lack some kinds
+FLOWS = max(2000, int(os.environ.get("REPLAY_FLOWS", "2000")))  # fewer lack some kinds
 SEED = int(os.environ.get("REPLAY_SEED", "5"))
 STEP = 400  # flows that one process sends
 
