@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
@@ -20,6 +21,10 @@ from interceptor.lab.world import Lab
 
 BACKENDS = ("nftables", "ebpf")
 """Of the end-to-end tests; the conformance suite holds iptables to the same, by the real daemon."""
+
+
+# A shell's background command ignores SIGINT, and so would every program that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

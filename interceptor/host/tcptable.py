@@ -72,8 +72,10 @@ def find_owner(text: str, local: End, remote: End) -> int | None:
 def owner(local: End, remote: End) -> int | None:
     """Whose the connection with these ends is, in this network namespace."""
     with suppress(OSError):
-        return socketdiag.owner(local, remote)
-    # A kernel without inet_diag: the table, which has gaps while others come and go.
+        if (uid := socketdiag.owner(local, remote)) is not None:
+            return uid
+    # A kernel without inet_diag, or one that was busy (1 of some 7,000 times under load): the
+    # table, which has gaps while others come and go.
     found = (find_owner(text, local, remote) for text in observe())
     return next((uid for uid in found if uid is not None), None)
 
