@@ -35,7 +35,7 @@ def decide(name: str, result: str, detail: str, took_s: float, backend: str) -> 
         return Check(Group.SELF_TEST, name, State.NOTE, f"not here: {detail}", why, took_s=took_s)
     limit = LIMITS.get((name, backend))
     if limit is not None:
-        cure = "capture.backend: ebpf"
+        cure = "capture.backend: ebpf, for programs with CAP_NET_RAW"
         return Check(Group.SELF_TEST, name, State.NOTE, detail, limit, cure, took_s)
     state = State.FAULT if name in VITAL else State.WARNING
     why = WHYS.get(name, "programs that do this do not work with the mesh here")
