@@ -68,7 +68,7 @@ def test_every_test_passes_here_and_nothing_is_left(backend: str, tmp_path: Path
     assert odd == (set() if backend == "ebpf" else {BOUND}), text
     if odd:
         assert "device" in checks[BOUND]["why"]
-        assert checks[BOUND]["cure"] .startswith("capture.backend: ebpf")
+        assert checks[BOUND]["cure"].startswith("capture.backend: ebpf")
     assert all("took_s" in each for each in checks.values())
     assert code == 0
     assert not left(child.pid)
