@@ -226,7 +226,8 @@ class Plane:
         hold = self._hold = Hold(self._settings.queue)
         with theirs, hold.theirs:
             ends = theirs.fileno(), hold.theirs.fileno()
-            argv = (sys.executable, "-m", "interceptor.dns.worker", *map(str, ends))
+            # -P: nothing is imported from the folder that somebody happened to start us in.
+            argv = (sys.executable, "-P", "-m", "interceptor.dns.worker", *map(str, ends))
             self._process = command.start(self._wrap(argv), pass_fds=ends, env=_environment())
         share.rank(share.WORKER, self._process.pid)
         reader, self._writer = await asyncio.open_connection(sock=ours)

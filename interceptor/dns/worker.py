@@ -1,6 +1,6 @@
 """The DNS worker: a lean process of two threads that answers mesh names.
 
-Run as ``python -m interceptor.dns.worker FD CHANNEL`` by ``plane``; FD is its end of a
+Run as ``python -P -m interceptor.dns.worker FD CHANNEL`` by ``plane``; FD is its end of a
 socket pair, through CHANNEL it lends its queue (see ``hold``). The main thread is the
 netfilter queue's and does nothing else.
 The other one has an event loop for the daemon's messages, TCP/53, and the

@@ -181,7 +181,7 @@ class Lab:
                 self._serve_names(host)
             if host.services:
                 words = [service.encode(served) for served in host.services]
-                argv = [sys.executable, "-m", service.__name__, *words]
+                argv = [sys.executable, "-P", "-m", service.__name__, *words]
                 self.start(host.name, argv, "service", detached=True)
         for host in self.world.hosts:
             if host.services:

@@ -177,6 +177,21 @@ def test_nothing_of_ours_runs_as_its_owner_whoever_starts_it() -> None:
         assert not path.stat().st_mode & (stat.S_ISUID | stat.S_ISGID) or path.is_dir(), path
 
 
+def test_nothing_is_imported_from_the_folder_that_root_starts_it_in(tmp_path: Path) -> None:
+    """Anybody may have put modules there."""
+    planted, trace = tmp_path / "interceptor", tmp_path / "was-run"
+    planted.mkdir()
+    for name in ("interceptor/__init__.py", "asyncio.py", "json.py"):
+        (tmp_path / name).write_text(f"open({str(trace)!r}, 'a').write({name!r})\n")
+    with Lab.open() as lab:
+        one = lab_agent.prepare(lab, "vm", {"sidecar": {"mode": "none"}})
+        argv = ["env", f"--chdir={tmp_path}", *one.argv("run")]
+        one.process = lab.start("vm", argv, "agent", detached=True)
+        one.wait_ready()
+        one.stop()
+    assert not trace.exists(), trace.read_text()
+
+
 def test_the_mark_of_our_sockets_is_not_for_everybody(walked: Agent) -> None:
     script = "import socket; socket.socket().setsockopt(1, 36, 0x1DC0)"
     done = as_nobody(walked, "/usr/bin/python3", "-c", script)

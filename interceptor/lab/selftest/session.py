@@ -76,8 +76,8 @@ def _prepare(lab: Lab, tcp: str, dns: str) -> Agent:
     place = removal.cgroup(lab.token, "vm") / "agent"
     place.mkdir()
     module = "interceptor.lab.selftest.server"
-    lab.start("far", [sys.executable, "-m", module, "far"], "server", detached=True)
-    argv = [sys.executable, "-m", module, "recorder", str(place)]
+    lab.start("far", [sys.executable, "-P", "-m", module, "far"], "server", detached=True)
+    argv = [sys.executable, "-P", "-m", module, "recorder", str(place)]
     lab.start("vm", argv, "recorder", detached=True)
     mesh = lab.folder / "mesh"
     mesh.mkdir()
@@ -104,7 +104,7 @@ def _show(lab: Lab) -> list[str]:
 
 def _listen(lab: Lab, host: str, count: int) -> Iterator[Outcome]:
     """Run the tests of a host. Raises LabFailed where they do not end."""
-    argv = [sys.executable, "-m", "interceptor.lab.selftest.client", host]
+    argv = [sys.executable, "-P", "-m", "interceptor.lab.selftest.client", host]
     read_end, write_end = os.pipe()
     try:
         child = command.start(lab.argv(host, argv), stdout=write_end, env=environment())
