@@ -8,11 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from time import sleep
 
 from interceptor.host import socketdiag
 from interceptor.host.socketdiag import End
 
 ESTABLISHED, LISTEN = "01", "0A"  # include/net/tcp_states.h
+AGAIN_S = (0.0, 0.01, 0.04)  # before each look for a connection that has to be there
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,17 @@ def find_owner(text: str, local: End, remote: End) -> int | None:
 
 
 def owner(local: End, remote: End) -> int | None:
-    """Whose the connection with these ends is, in this network namespace."""
-    with suppress(OSError):
-        if (uid := socketdiag.owner(local, remote)) is not None:
+    """Whose the connection with these ends is, in this network namespace; None where there is
+    none. One that is there is missed now and then while many others come and go."""
+    for pause_s in AGAIN_S:
+        sleep(pause_s)
+        with suppress(OSError):  # a kernel without inet_diag
+            if (uid := socketdiag.owner(local, remote)) is not None:
+                return uid
+        found = (find_owner(text, local, remote) for text in observe())
+        if (uid := next((each for each in found if each is not None), None)) is not None:
             return uid
-    # A kernel without inet_diag, or one that was busy (1 of some 7,000 times under load): the
-    # table, which has gaps while others come and go.
-    found = (find_owner(text, local, remote) for text in observe())
-    return next((uid for uid in found if uid is not None), None)
+    return None
 
 
 def observe() -> Iterator[str]:
