@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -51,11 +52,14 @@ def render_nametable(hosts: Iterable[tuple[str, IPv4Address]]) -> str:
     return json.dumps({"table": table})
 
 
-def replace(file: Path, text: str) -> None:
-    """Renamed into place, as a careful writer does it; never seen half-written."""
+def replace(file: Path, text: str) -> float:
+    """Renamed into place, as a careful writer does it; never seen half-written. Returns the
+    monotonic time of the renaming, s: taken before it, for its reader may be faster than we."""
     part = file.with_name(f".{file.name}.part")
     part.write_text(text)
+    since = time.monotonic()
     part.rename(file)
+    return since
 
 
 def with_names(

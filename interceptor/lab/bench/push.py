@@ -135,8 +135,7 @@ def _changes(count: int, lab: Lab, changed: Path) -> Iterator[float]:
     for _ in range(count):
         before = told(lab)
         side = SIDES[before[-1][1] == SIDES[0]]
-        member.replace(changed, render_changed(side))
-        since = time.monotonic()
+        since = member.replace(changed, render_changed(side))
         wait_until(lambda before=before: len(told(lab)) > len(before), f"{side} in use", 10)  # type: ignore[misc]
         at, name = told(lab)[len(before)]
         if name != side:

@@ -86,7 +86,8 @@ def render_documents(first: int, end: int, changed: IPv4Address | None = None) -
     )
 
 
-Change = Callable[[IPv4Address], None]
+Change = Callable[[IPv4Address], float]
+"""Returns when, as `member.replace`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +119,8 @@ def in_many_files(lab: Lab, count: int) -> Source:
 
 
 def _from_yaml(lab: Lab, mesh: Path, last: Path, first: int, end: int) -> Source:
-    def change(address: IPv4Address) -> None:
-        member.replace(last, render_documents(first, end, address))
+    def change(address: IPv4Address) -> float:
+        return member.replace(last, render_documents(first, end, address))
 
     change(FIRST + end - 1)
     return Source(agent.prepare(lab, "vm", member.NO_SIDECAR, mesh), change)
@@ -129,8 +130,8 @@ def as_nametable(lab: Lab, count: int) -> Source:
     """The hosts as a name table, which is written anew, whole, for each change."""
     one, file = member.with_names(lab, "vm", member.render_nametable(hosts(count)))
 
-    def change(address: IPv4Address) -> None:
-        member.replace(file, member.render_nametable(hosts(count, address)))
+    def change(address: IPv4Address) -> float:
+        return member.replace(file, member.render_nametable(hosts(count, address)))
 
     return Source(one, change)
 
@@ -162,7 +163,7 @@ def watching(lab: Lab, name: str, address: IPv4Address) -> Iterator[Callable[[],
 
 
 def measure(session: Session, backend: str, open_source: Callable[[Lab, int], Source]) -> Figures:
-    """One load, and changes one by one. Times of a change begin when the file is in its place."""
+    """One load, and changes one by one. A change begins as its file is renamed into place."""
     count = session.amount.hosts
     name, address = hosts(count)[-1]
     with Lab.open(world()) as lab:
@@ -199,8 +200,7 @@ def _measure_changes(session: Session, lab: Lab, source: Source, name: str) -> l
     for number in range(session.amount.changes):
         address = CHANGED + number
         with watching(lab, name, address) as came:
-            source.change(address)
-            since = time.monotonic()
+            since = source.change(address)
             times.append(came() - since)
     return times
 
