@@ -5,11 +5,12 @@ settings (``base``), the YAML file, the environment (``INTERCEPTOR_DNS_TTL_S=60`
 group and key joined by underscores) and flags.
 """
 
+from interceptor.config.element import Backend, Network
+from interceptor.config.membership import Authority, Identity, Istiod, Probe, Workload
 from interceptor.config.text import environment_keys, parse, show
 from interceptor.config.tree import (
     DEFAULT_PATH,
     Agent,
-    Backend,
     Capture,
     Config,
     Dns,
@@ -17,7 +18,6 @@ from interceptor.config.tree import (
     Interfaces,
     Log,
     Mesh,
-    Network,
     Node,
     Outbound,
     Owners,
@@ -28,20 +28,25 @@ from interceptor.config.tree import (
 __all__ = [
     "DEFAULT_PATH",
     "Agent",
+    "Authority",
     "Backend",
     "Capture",
     "Config",
     "Dns",
+    "Identity",
     "Inbound",
     "Interfaces",
+    "Istiod",
     "Log",
     "Mesh",
     "Network",
     "Node",
     "Outbound",
     "Owners",
+    "Probe",
     "Sidecar",
     "VipRanges",
+    "Workload",
     "environment_keys",
     "parse",
     "show",

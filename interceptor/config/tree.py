@@ -3,66 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
+
+from interceptor.config.element import (
+    Backend,
+    CgroupPath,
+    DnsName,
+    Group,
+    InterfaceName,
+    Label,
+    Listener,
+    Network,
+    PortNumber,
+    ServerAddress,
+    UserId,
+)
+from interceptor.config.membership import Authority, Identity, Istiod, Workload
 
 DEFAULT_PATH = Path("/etc/interceptor/interceptor.yaml")
 
-PortNumber = Annotated[int, Field(ge=1, le=65535)]
-UserId = Annotated[int, Field(ge=0, le=0xFFFFFFFE)]
-Network = IPv4Network | IPv6Network
-Backend = Literal["auto", "ebpf", "nftables", "iptables"]
 
-
-def _server_address(value: object) -> object:
-    """An IP address as text; a zone (``fe80::53%eth0``) is kept out of rules."""
-    if isinstance(value, str):
-        return ip_address(value.partition("%")[0])
-    return value
-
-
-def _name(value: object) -> object:
-    """A DNS name as the mesh writes it: lower case, no final dot."""
-    return value.strip(".").lower() if isinstance(value, str) else value
-
-
-def _loopback_listener(value: str) -> str:
-    """ADDRESS:PORT on loopback, an IPv6 address in brackets. Metrics are nobody else's."""
-    host, _, port = value.rpartition(":")
-    try:
-        is_loopback = ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        is_loopback = False
-    if not is_loopback or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("a loopback address and a port, such as 127.0.0.1:15020 or [::1]:15020")
-    return value
-
-
-DnsName = Annotated[
-    str, BeforeValidator(_name), Field(pattern=r"^([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}$")
-]
-Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Listener = Annotated[str, AfterValidator(_loopback_listener)]
-# Both end up in rules, whose language has quotes and spaces of its own.
-InterfaceName = Annotated[str, Field(pattern=r"^[^\s/\"'\\]{1,15}$")]
-CgroupPath = Annotated[str, Field(pattern=r"^[^\s\"'\\]+$")]
-ServerAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_server_address)]
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Node(_Group):
+class Node(Group):
     """This VM as the mesh sees it."""
 
     name: str = ""
@@ -81,9 +46,15 @@ class Node(_Group):
     """Labels of this VM's workload."""
     service_account: str = "default"
     """Service account of this VM's workload."""
+    cluster: str = "Kubernetes"
+    """Cluster that this VM belongs to, as istiod names it (CLUSTER_ID)."""
+    mesh_id: str = ""
+    """Mesh that this VM belongs to (MESH_ID)."""
+    metadata: Mapping[str, str] = {}
+    """More of what istiod is told of this VM: node metadata beside what follows from the rest."""
 
 
-class VipRanges(_Group):
+class VipRanges(Group):
     """Where hosts without an address get one from."""
 
     ipv4: IPv4Network = IPv4Network("240.240.0.0/16")
@@ -92,7 +63,7 @@ class VipRanges(_Group):
     """Benchmarking range (RFC 5180): never on the public Internet."""
 
 
-class Mesh(_Group):
+class Mesh(Group):
     """Where the mesh table comes from."""
 
     source: Literal["files", "nametable", "istiod"] = "files"
@@ -108,6 +79,7 @@ class Mesh(_Group):
     """Whether a folder that loses all its files at once, a file that shrinks to 0 bytes or an empty
     name table means it. Otherwise the last good state holds: so looks a file system that is not
     mounted, or a full disk. Files removed one by one always count, all but the last."""
+    istiod: Istiod = Istiod()
     max_stale_s: Annotated[int, Field(ge=0)] = 86400
     """A last good state older than this is told as a problem of its own; it stays in force, for
     an old address beats none. 0: never. Unit: seconds."""
@@ -116,7 +88,7 @@ class Mesh(_Group):
     size in memory. Unit: bytes."""
 
 
-class Dns(_Group):
+class Dns(Group):
     """Which queries are looked at, and what is answered."""
 
     enabled: bool = True
@@ -134,6 +106,9 @@ class Dns(_Group):
     """TTL of every answer, and of negative ones. Unit: seconds."""
     own_zones: tuple[DnsName, ...] = ()
     """Zones that belong to the mesh: a name below that no host bears is NXDOMAIN."""
+    forward_zones: Mapping[DnsName, tuple[ServerAddress, ...]] = {}
+    """Zones whose queries go to servers of their own, such as a cluster's DNS that is exposed;
+    a host of the mesh below such a zone is still answered here."""
     queue: Annotated[int, Field(ge=0, le=65535)] = 15053
     """NFQUEUE number of the DNS plane."""
     queue_length: Annotated[int, Field(ge=64, le=65536)] = 4096
@@ -142,7 +117,7 @@ class Dns(_Group):
     """Loopback port of the TCP/53 responder and relay."""
 
 
-class Outbound(_Group):
+class Outbound(Group):
     """Which connections of this VM go through the sidecar."""
 
     cidrs: Literal["*"] | tuple[Network, ...] = ()
@@ -155,7 +130,7 @@ class Outbound(_Group):
     """Ports never captured."""
 
 
-class Inbound(_Group):
+class Inbound(Group):
     """Which connections to this VM go through the sidecar."""
 
     mode: Literal["redirect", "tproxy"] = "redirect"
@@ -166,7 +141,7 @@ class Inbound(_Group):
     """Ports never captured unless named in ports. 15008 (HBONE) is always one of them."""
 
 
-class Owners(_Group):
+class Owners(Group):
     """Whose traffic is captured. With an include list, only theirs is."""
 
     exclude_uids: tuple[UserId, ...] = ()
@@ -178,7 +153,7 @@ class Owners(_Group):
     include_cgroups: tuple[CgroupPath, ...] = ()
 
 
-class Interfaces(_Group):
+class Interfaces(Group):
     """Interfaces with a rule of their own."""
 
     exclude: tuple[InterfaceName, ...] = ()
@@ -187,7 +162,7 @@ class Interfaces(_Group):
     """Container bridges whose members' DNS and outbound TCP are captured too."""
 
 
-class Capture(_Group):
+class Capture(Group):
     """What is intercepted, and by which mechanism."""
 
     enabled: bool = True
@@ -210,7 +185,7 @@ class Capture(_Group):
     interfaces: Interfaces = Interfaces()
 
 
-class Sidecar(_Group):
+class Sidecar(Group):
     """The Envoy on this VM."""
 
     mode: Literal["managed", "external", "none"] = "managed"
@@ -231,6 +206,9 @@ class Sidecar(_Group):
     prometheus_port: PortNumber = 15090
     concurrency: Annotated[int, Field(ge=0, le=1024)] = 2
     """Envoy's worker threads; 0: one for each processor."""
+    mtls: Literal["strict", "permissive", "disable"] = "permissive"
+    """Whom this VM's services take, where we configure Envoy: members of the mesh with their
+    certificates only, others too, or nobody by certificate. Needs identity."""
     unknown_destinations: Literal["passthrough", "blackhole"] = "passthrough"
     """What Envoy does with a captured destination that the mesh does not know."""
     access_log: str = ""
@@ -240,7 +218,7 @@ class Sidecar(_Group):
     """How long Envoy waits for an endpoint to accept. Unit: milliseconds."""
 
 
-class Agent(_Group):
+class Agent(Group):
     """The daemon itself."""
 
     listen: Listener = "127.0.0.1:15020"
@@ -266,7 +244,7 @@ class Agent(_Group):
     """How long a clean stop waits for captured connections to end. Unit: seconds."""
 
 
-class Log(_Group):
+class Log(Group):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -274,7 +252,7 @@ class Log(_Group):
     """auto: text on a terminal, records with fields for the journal, JSON elsewhere."""
 
 
-class Config(_Group):
+class Config(Group):
     """The whole."""
 
     node: Node = Node()
@@ -282,5 +260,8 @@ class Config(_Group):
     dns: Dns = Dns()
     capture: Capture = Capture()
     sidecar: Sidecar = Sidecar()
+    identity: Identity = Identity()
+    authority: Authority = Authority()
+    workload: Workload = Workload()
     agent: Agent = Agent()
     log: Log = Log()

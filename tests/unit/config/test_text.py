@@ -41,9 +41,10 @@ def test_every_problem_is_reported_with_line_key_value_and_what_is_legal() -> No
     assert problems(text) == [
         "f.yaml:2: dns.ttl_s: -4: Input should be greater than or equal to 0",
         "f.yaml:3: dns.srvers: 'all': unknown key; legal here: enabled, backend, servers, "
-        "resolv_conf, search, ttl_s, own_zones, queue, queue_length, tcp_port",
+        "resolv_conf, search, ttl_s, own_zones, forward_zones, queue, queue_length, tcp_port",
         "f.yaml:4: capture.inbound.mode: 'nat': Input should be 'redirect' or 'tproxy'",
-        "f.yaml:5: foo: 1: unknown key; legal here: node, mesh, dns, capture, sidecar, agent, log",
+        "f.yaml:5: foo: 1: unknown key; legal here: node, mesh, dns, capture, sidecar, identity, "
+        "authority, workload, agent, log",
     ]
 
 
