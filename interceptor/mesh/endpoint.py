@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from interceptor.mesh import identity
 from interceptor.mesh.model import Address, Endpoint, Port, Workload
 
 
@@ -24,6 +25,9 @@ def of_workload(
             service_account=workload.service_account,
             ready=workload.ready,
             origin=workload.origin,
+            identity=identity.choose(
+                dict(workload.labels), workload.namespace, workload.service_account
+            ),
         ),
         ports,
         numbers,

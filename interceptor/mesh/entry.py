@@ -44,6 +44,9 @@ def build(
         (),
         networks,
         bool(vip) and not addresses,
+        subject_alt_names=tuple(
+            dict.fromkeys(name for entry in found for name in entry.subject_alt_names)
+        ),
     )
     return host, warnings
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from sys import intern
 
-from interceptor.mesh import field, protocol, shape
+from interceptor.mesh import field, identity, protocol, shape
 from interceptor.mesh.field import Note, Notes
 from interceptor.mesh.model import (
     Address,
@@ -46,7 +46,11 @@ def service_entry(found: shape.ServiceEntry, origin: str, notes: Notes) -> Servi
         [
             endpoint
             for index, raw in enumerate(spec.get("endpoints", ()))
-            if (endpoint := _endpoint(notes, index, raw, ports, targets, resolution, origin))
+            if (
+                endpoint := _endpoint(
+                    notes, index, raw, ports, targets, resolution, origin, namespace
+                )
+            )
         ]
     )
     _check_whole(notes, spec, hosts, networks, resolution)
@@ -64,6 +68,7 @@ def service_entry(found: shape.ServiceEntry, origin: str, notes: Notes) -> Servi
         selector=None if selector is None else field.labels(selector.get("labels", {})),
         export_to=field.visibility(notes, "spec.exportTo", spec.get("exportTo", [])),
         wants_address=metadata.get("labels", {}).get(_AUTO_ADDRESS, "true").lower() != "false",
+        subject_alt_names=tuple(spec.get("subjectAltNames", ())),
     )
 
 
@@ -125,6 +130,7 @@ def _endpoint(
     targets: Targets,
     resolution: Resolution,
     origin: str,
+    namespace: str,
 ) -> Endpoint | None:
     key = f"spec.endpoints[{index}]"
     address = field.endpoint_address(
@@ -147,6 +153,7 @@ def _endpoint(
         found.get("serviceAccount", ""),
         True,
         origin,
+        identity.choose(found.get("labels", {}), namespace, found.get("serviceAccount", "")),
     )
 
 

@@ -67,6 +67,8 @@ class Endpoint:
     ``ports`` holds (name of the host's port, number to dial); a port that is
     missing here is dialled at the host's own number. ``weight`` 0 means no
     weight was given (counts as 1). ``locality`` is ``region/zone/subzone``.
+    ``identity`` is the name that it proves by its certificate, the path of a
+    SPIFFE ID (``ns/bookinfo/sa/reviews``); empty where it speaks plain text.
     """
 
     address: Address | str
@@ -77,6 +79,7 @@ class Endpoint:
     service_account: str = ""
     ready: bool = True
     origin: str = ""  # WorkloadEntry vm/mysql-1, Pod bookinfo/reviews-v1, endpoints of ...
+    identity: str = ""
 
     def port(self, port: Port) -> int:
         """The number to dial for the host's ``port``."""
@@ -109,6 +112,7 @@ class Host:
     networks: tuple[Network, ...] = ()
     virtual: bool = False  # whether ``addresses`` are VIPs that we allocated
     short_names: bool = False  # a name table's registry "Kubernetes"
+    subject_alt_names: tuple[str, ...] = ()  # who its endpoints may be, instead of their identities
 
     @property
     def is_wildcard(self) -> bool:

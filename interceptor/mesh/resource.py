@@ -41,6 +41,7 @@ class ServiceEntry:
     selector: Labels | None
     export_to: tuple[str, ...]
     wants_address: bool
+    subject_alt_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

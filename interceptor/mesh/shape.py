@@ -81,6 +81,7 @@ class EntrySpec(TypedDict, total=False):
     endpoints: list[EntryEndpoint]
     workloadSelector: WorkloadSelector
     exportTo: Texts
+    subjectAltNames: Texts
 
 
 @_STRICT

@@ -229,3 +229,15 @@ def test_a_workload_group_is_a_template_without_address() -> None:
     assert wrong("WorkloadGroup", spec) == [
         ("spec.template.address", "no address: each VM brings its own")
     ]
+
+
+def test_an_endpoint_that_is_labelled_for_it_has_an_identity() -> None:
+    labels = "labels: {security.istio.io/tlsMode: istio}"
+    found = entry(
+        "{hosts: [a.example], resolution: STATIC, ports: [{number: 80, name: http}], endpoints: ["
+        f"{{address: 192.0.2.1, serviceAccount: web, {labels}}}, {{address: 192.0.2.2}}],"
+        "subjectAltNames: [spiffe://other.example/web]}"
+    )
+    namespace = found.namespace
+    assert [place.identity for place in found.endpoints] == [f"ns/{namespace}/sa/web", ""]
+    assert found.subject_alt_names == ("spiffe://other.example/web",)
