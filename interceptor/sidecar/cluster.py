@@ -22,7 +22,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from interceptor.mesh.model import Address, AppProtocol, Endpoint, Host, Kind, Port, Resolution
-from interceptor.sidecar import endpoint
+from interceptor.sidecar import endpoint, mtls
 from interceptor.sidecar.resource import pack
 from interceptor.sidecar.setting import Settings
 
@@ -85,6 +85,8 @@ def build(host: Host, port: Port, settings: Settings) -> cluster_pb2.Cluster:
         cluster.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(
             _HTTP1 if port.protocol is AppProtocol.HTTP else _HTTP2
         )
+    if mtls.is_used(host, settings):
+        mtls.secure(cluster, host, port, settings)
     return cluster
 
 
@@ -156,9 +158,9 @@ def _resolve(cluster: cluster_pb2.Cluster, host: Host, port: Port, settings: Set
     server and never get our own VIP as an answer.
     """
     members = host.endpoints or (Endpoint(host.name),)
-    cluster.load_assignment.CopyFrom(
-        endpoint.assign(cluster.name, ((member, member.port(port)) for member in members))
-    )
+    places = ((member, member.port(port)) for member in members)
+    is_secure = mtls.is_used(host, settings)
+    cluster.load_assignment.CopyFrom(endpoint.assign(cluster.name, places, is_secure=is_secure))
     cluster.dns_lookup_family = cluster_pb2.Cluster.V4_PREFERRED
     cluster.respect_dns_ttl = True
     resolver = cares_dns_resolver_pb2.CaresDnsResolverConfig(reinit_channel_on_timeout=True)

@@ -9,6 +9,7 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from interceptor.mesh.model import Address, Endpoint, Host, Port
+from interceptor.sidecar import mtls
 
 # Envoy refuses a locality whose weights add up to more than 2^32 - 1.
 WEIGHT_LIMIT = 1 << 20
@@ -34,14 +35,14 @@ def weight(endpoint: Endpoint) -> int:
 
 
 def assign(
-    name: str, endpoints: Iterable[tuple[Endpoint, int]]
+    name: str, endpoints: Iterable[tuple[Endpoint, int]], *, is_secure: bool = False
 ) -> endpoint_pb2.ClusterLoadAssignment:
     """The load assignment ``name`` of (endpoint, port to dial), in an order of its own.
 
     Endpoints that are not ready are left out, and so is a second endpoint at
     the same address and port, which Envoy would count once but log each time.
     Each locality weighs what its endpoints weigh together: load is shared by
-    endpoint weight alone.
+    endpoint weight alone. ``is_secure``: those that speak mutual TLS are marked.
     """
     groups: dict[str, dict[tuple[str, int], Endpoint]] = {}
     seen: set[tuple[str, int]] = set()
@@ -57,7 +58,10 @@ def assign(
         for (address, port), endpoint in sorted(members.items()):
             share = weight(endpoint)
             total += share
-            group.lb_endpoints.append(_member(address, port, share))
+            member = _member(address, port, share)
+            if is_secure and endpoint.identity:
+                member.metadata.CopyFrom(mtls.metadata(endpoint))
+            group.lb_endpoints.append(member)
         group.load_balancing_weight.value = total
     return assignment
 
@@ -69,7 +73,9 @@ def _member(address: str, port: int, share: int) -> endpoint_components_pb2.LbEn
     )
 
 
-def build(name: str, host: Host, port: Port) -> endpoint_pb2.ClusterLoadAssignment:
+def build(
+    name: str, host: Host, port: Port, *, is_secure: bool = False
+) -> endpoint_pb2.ClusterLoadAssignment:
     """EDS for one port of a host. Endpoints that are names are left out: EDS takes none."""
     return assign(
         name,
@@ -78,4 +84,5 @@ def build(name: str, host: Host, port: Port) -> endpoint_pb2.ClusterLoadAssignme
             for endpoint in host.endpoints
             if not isinstance(endpoint.address, str)
         ),
+        is_secure=is_secure,
     )

@@ -12,7 +12,7 @@ from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from interceptor.mesh.model import Address, Host
-from interceptor.sidecar import claim, cluster
+from interceptor.sidecar import admission, claim, cluster
 from interceptor.sidecar.endpoint import socket_address
 from interceptor.sidecar.listener import tcp_filter
 from interceptor.sidecar.resource import pack
@@ -63,6 +63,8 @@ def build_inbound(settings: Settings, services: Mapping[int, str]) -> listener_p
     listener.default_filter_chain.filters.append(
         tcp_filter(cluster.INBOUND_PASSTHROUGH, UNKNOWN, "inbound", settings.access_log)
     )
+    if settings.trust_domain:
+        admission.secure(listener, settings)
     return listener
 
 

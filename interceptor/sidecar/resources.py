@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from interceptor.mesh.model import Host
 from interceptor.mesh.model import Kind as HostKind
 from interceptor.mesh.table import Difference, MeshTable
-from interceptor.sidecar import claim, cluster, endpoint, inbound, listener
+from interceptor.sidecar import claim, cluster, endpoint, inbound, listener, mtls
 from interceptor.sidecar.claim import Claim, Conflict, Vip
 from interceptor.sidecar.resource import Catalogue, Change, Key, Kind, Resource, encode
 from interceptor.sidecar.setting import Settings
@@ -131,7 +131,8 @@ class _Draft:
             made = cluster.build(host, port, self.settings)
             self.put(encode(Kind.CLUSTER, made.name, made))
             if cluster.choose(host) is cluster.Discovery.EDS:
-                assigned = endpoint.build(made.name, host, port)
+                is_secure = mtls.is_used(host, self.settings)
+                assigned = endpoint.build(made.name, host, port, is_secure=is_secure)
                 self.put(encode(Kind.ENDPOINT, made.name, assigned))
         return _served(host)
 

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from interceptor.config import Config
 from interceptor.mesh.model import Address
+from interceptor.mesh.policy import PLAIN, Mode, Policy
 
 ACCESS_LOG = "sidecar-access.log"
 TPROXY_MARK_OFFSET = 2  # capture.mark + 2 marks TPROXY's packets
@@ -27,7 +28,8 @@ class Settings:
     own address instead of 127.0.0.6. That needs rules which bring its replies
     back to Envoy: packets on lo with ``transparent_mark`` give it to their
     connection, and the connection gives it to what the application sends. They
-    are there where TPROXY has ports to capture.
+    are there where TPROXY has ports to capture. ``trust_domain`` is empty where
+    this VM has no identity: then nobody speaks TLS, and ``policy`` is not asked.
     """
 
     namespace: str = "default"
@@ -45,6 +47,8 @@ class Settings:
     access_log: str = ""
     connect_timeout_ms: int = 2000
     resolvers: tuple[Address, ...] = ()
+    trust_domain: str = ""
+    policy: Policy = PLAIN
 
 
 def access_log_path(config: Config) -> str:
@@ -61,11 +65,12 @@ def choose(
     ipv6: bool = True,
     bridge_addresses: Iterable[Address] = (),
     resolvers: Iterable[Address] = (),
+    has_identity: bool = False,
 ) -> Settings:
     """The settings that ``config`` and the host's facts make.
 
     ``own_addresses`` counts where node.addresses is empty; ``ipv6`` where
-    capture.ipv6 is null.
+    capture.ipv6 is null. ``has_identity``: whether this VM gets a certificate.
     """
     transparent = config.capture.inbound.mode == "tproxy"
     ipv6 = ipv6 if config.capture.ipv6 is None else config.capture.ipv6
@@ -86,4 +91,6 @@ def choose(
         access_log=access_log_path(config),
         connect_timeout_ms=config.sidecar.connect_timeout_ms,
         resolvers=tuple(resolvers),
+        trust_domain=config.identity.trust_domain if has_identity else "",
+        policy=Policy(Mode(config.sidecar.mtls.upper())) if has_identity else PLAIN,
     )
