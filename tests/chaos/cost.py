@@ -42,6 +42,9 @@ def removal(step: Step, backend: str) -> dict[Effect, float]:
     if step.variant not in TOUCHED[backend]:
         return {}
     after_s = dict.fromkeys((Effect.PASS_UDP, Effect.PASS_TCP, CALL), ASSERT_S)
+    if backend == "ebpf" and step.variant == "route":
+        # An IPv6 alias is local by our route only: what dials one meanwhile finds nobody.
+        after_s[Effect.LOSE_TCP] = ASSERT_S
     if backend != "ebpf" and step.variant in NAT_RULES:
         after_s[BREAK] = ASSERT_S
     return after_s
