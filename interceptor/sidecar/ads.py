@@ -1,4 +1,4 @@
-"""Delta ADS for Envoy over a Unix socket. The only importer of grpc.
+"""Delta ADS for Envoy over a Unix socket.
 
 What to send and when is `stream`'s business; here are the socket, the bytes
 and the counts. Responses are put together from the resources' own bytes:
@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-# Must be set before the import: Envoy is started by fork and exec, and grpc's
-# fork handlers would stop its threads around each.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
-import grpc
-import grpc.aio
 from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.message import DecodeError
 
+from interceptor.host import rpcserver
 from interceptor.sidecar.resource import Catalogue, Change, Key, Kind, diff
 from interceptor.sidecar.stream import Request, Response, Stream, Verdict
 
@@ -32,23 +26,8 @@ log = logging.getLogger(__name__)
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD = "DeltaAggregatedResources"
-SOCKET_MODE = 0o660
 LATENCIES = 1024  # the last so many are kept
 KINDS = {kind.value: kind for kind in Kind}
-OPTIONS = (
-    ("grpc.max_receive_message_length", 64 << 20),  # an Envoy that names 100,000 resources again
-    ("grpc.max_send_message_length", -1),
-    # Envoy asks every 30 s whether we live; grpc would take that for an attack.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-    ("grpc.http2.max_ping_strikes", 0),
-)
-
-
-class Call(Protocol):
-    """The part of grpc.aio.ServicerContext that a stream needs."""
-
-    async def read(self) -> discovery_pb2.DeltaDiscoveryRequest: ...
-    async def write(self, message: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,34 +63,19 @@ class Server:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._refusals: dict[Key, Refusal] = {}
         self._latencies_s: deque[float] = deque(maxlen=LATENCIES)
-        self._server: grpc.aio.Server | None = None
+        self._server: rpcserver.Server | None = None
         self._settled = asyncio.Event()
 
     async def open(self) -> None:
         """Listen. The socket is root's and the sidecar's group's; nobody else may connect."""
-        server = grpc.aio.server(options=OPTIONS)
-        method = grpc.stream_stream_rpc_method_handler(
-            self._serve, request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString
-        )
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, {METHOD: method}),)
-        )
-        mask = os.umask(0o777 & ~SOCKET_MODE)
-        try:
-            server.add_insecure_port(f"unix:{self.socket}")
-        finally:
-            os.umask(mask)
-        if self._group is not None:
-            os.chown(self.socket, -1, self._group)
-        await server.start()
-        self._server = server
+        methods = {f"/{SERVICE}/{METHOD}": rpcserver.Stream(self._serve)}
+        self._server = await rpcserver.serve(self.socket, methods, group=self._group)
 
     async def close(self) -> None:
         """End every stream. Envoy keeps what it has, and tries again until somebody is here."""
         if self._server is not None:
-            await self._server.stop(0)
+            await self._server.close()
             self._server = None
-        self.socket.unlink(missing_ok=True)
 
     def set(self, catalogue: Catalogue, change: Change | None = None) -> None:
         """Serve ``catalogue`` from now on. ``change`` is how it differs from the one
@@ -148,7 +112,7 @@ class Server:
             return False
         return True
 
-    async def _serve(self, _requests: object, call: Call) -> None:
+    async def _serve(self, call: rpcserver.Link) -> None:
         link = _Link(Stream(self._catalogue), call)
         self._links.add(link)
         log.info("envoy connected for its configuration")
@@ -163,12 +127,15 @@ class Server:
 
     async def _read(self, link: _Link) -> None:
         try:
-            while (message := await link.call.read()) is not grpc.aio.EOF:
+            while (data := await link.call.receive()) is not None:
+                message = discovery_pb2.DeltaDiscoveryRequest.FromString(data)
                 if message.type_url in KINDS:
                     verdict = link.stream.receive(decode(message), time.monotonic())
                     if verdict is not None:
                         self._note(verdict)
                 link.wake.set()
+        except DecodeError as error:
+            log.warning("envoy sent what is no request; its stream ends: %s", error)
         finally:
             link.wake.set()
 
@@ -177,7 +144,7 @@ class Server:
         link.wake.clear()
         for response in link.stream.poll(time.monotonic()):
             self._counts["sent", response.kind.name] += 1
-            await link.call.write(b"".join(encode(response)))
+            await link.call.send(b"".join(encode(response)))
         if link.stream.is_settled:
             self._settled.set()
         deadline_s = link.stream.deadline_s()
@@ -210,7 +177,7 @@ class _Link:
     """One Envoy: the state of its stream, and the call that it is made of."""
 
     stream: Stream
-    call: Call
+    call: rpcserver.Link
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
 
