@@ -92,6 +92,9 @@ def locale(config: Config) -> Locale:
         search=search,
         own_zones=config.dns.own_zones,
         ttl_s=config.dns.ttl_s,
+        forward_zones=tuple(
+            (zone, tuple(map(str, servers))) for zone, servers in config.dns.forward_zones.items()
+        ),
     )
 
 

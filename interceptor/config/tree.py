@@ -106,9 +106,10 @@ class Dns(Group):
     """TTL of every answer, and of negative ones. Unit: seconds."""
     own_zones: tuple[DnsName, ...] = ()
     """Zones that belong to the mesh: a name below that no host bears is NXDOMAIN."""
-    forward_zones: Mapping[DnsName, tuple[ServerAddress, ...]] = {}
-    """Zones whose queries go to servers of their own, such as a cluster's DNS that is exposed;
-    a host of the mesh below such a zone is still answered here."""
+    forward_zones: Mapping[DnsName, Annotated[tuple[ServerAddress, ...], Field(min_length=1)]] = {}
+    """Zones whose queries go to servers of their own (port 53), such as a cluster's DNS that is
+    exposed; a host of the mesh below such a zone is still answered here. The longest zone counts,
+    of own_zones and these together; the servers are asked in this order."""
     queue: Annotated[int, Field(ge=0, le=65535)] = 15053
     """NFQUEUE number of the DNS plane."""
     queue_length: Annotated[int, Field(ge=64, le=65536)] = 4096

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from interceptor.debug.event import Event
 
 PAGE = "/trace"
-VERDICTS = ("answer", "nodata", "nxdomain", "pass", "outbound", "inbound")
+VERDICTS = ("answer", "nodata", "nxdomain", "pass", "forward", "outbound", "inbound")
 RATE = 1000  # events a second; a terminal shows less, a file takes more
 MAXIMUM_RATE = 20_000  # about what one core can tell of
 

@@ -105,10 +105,10 @@ def pairs(directory: Directory, suffixes: Suffixes, name: str) -> list[Pair]:
     found = directory.at(name)
     if found is None:
         flags, entry = _HANDOVER, _NOBODY
-        is_there = name in suffixes.lost_zones
+        is_there = name in suffixes.handed
     else:
         entry, is_there = record.decode(found[0]), True
-        flags = _flags(entry, suffixes.is_doubtful(name))
+        flags = _flags(entry, suffixes.is_doubtful(name), suffixes.is_forwarded(name))
         if found[1]:
             flags |= _EXTRA
     made = (encode_key(rest, mark) for rest, mark in suffixes.cuts(name))
@@ -121,8 +121,9 @@ def wild_pair(directory: Directory, suffixes: Suffixes, suffix: str) -> Pair:
     found = directory.at(f"*.{suffix}")
     if found is not None:
         entry = record.decode(found[0])
-        return key, _value(key, _flags(entry, suffixes.is_doubtful_below(suffix)), entry)
-    if suffix in suffixes.lost_zones:
+        flags = _flags(entry, suffixes.is_doubtful_below(suffix), suffixes.is_forwarded(suffix))
+        return key, _value(key, flags, entry)
+    if suffix in suffixes.handed:
         return key, encode_value(key, _HANDOVER)
     return key, None
 
@@ -130,7 +131,7 @@ def wild_pair(directory: Directory, suffixes: Suffixes, suffix: str) -> Pair:
 def names(directory: Directory, suffixes: Suffixes) -> Iterator[str]:
     """Every name of a directory and its locale that gives a pair, wildcards as ``*.suffix``."""
     yield from directory.names()
-    for zone in suffixes.lost_zones:
+    for zone in suffixes.handed:
         yield from (name for name in (zone, f"*.{zone}") if directory.at(name) is None)
 
 
@@ -152,9 +153,9 @@ def pointer_key(packed: bytes) -> bytes:
     return packed if len(packed) == 16 else b"\0" * 10 + b"\xff\xff" + packed
 
 
-def _flags(entry: Record, is_doubtful: bool) -> int:
+def _flags(entry: Record, is_doubtful: bool, is_forwarded: bool) -> int:
     if not entry.is_answered:
-        return _PASS
+        return _HANDOVER if is_forwarded else _PASS
     is_large = len(entry.v4) > 4 * ADDRESSES or len(entry.v6) > 16 * ADDRESSES
     return _HANDOVER if is_doubtful or is_large or entry.external_name else 0
 

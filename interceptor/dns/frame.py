@@ -113,8 +113,7 @@ def encode_settings(settings: Settings) -> bytes:
 
 
 def encode_locale(locale: Locale) -> bytes:
-    fields = (locale.namespace, locale.domain, locale.search, locale.own_zones, locale.ttl_s)
-    return encode(Kind.LOCALE, marshal.dumps(fields))
+    return encode(Kind.LOCALE, marshal.dumps(astuple(locale)))
 
 
 def encode_change(change: Change) -> bytes:

@@ -1,7 +1,7 @@
 """Queries that the kernel's program leaves to us: read from a ring, answered by raw packets.
 
 The program hands over what takes more than addresses to answer: CNAMEs, ports,
-reverse names, names that do not exist in our own zones. It has dropped the
+reverse names, names that do not exist in our own zones, names of forward zones. It has dropped the
 query by then. Where our table does not know the name after all (it changed in
 between), the query is sent on as it was, marked, so that the program lets it
 pass: to its server from its client, the DNS message untouched.
@@ -46,6 +46,8 @@ class Handover:
     """``local`` answers this host's queries, ``bridged`` those of containers."""
 
     def __init__(self, ring: Ring, local: Responder, bridged: Responder, sender: Sender) -> None:
+        self.forward: Callable[[bytes, int], None] | None = None
+        """Takes the queries of forward zones, each with the index of its client's link."""
         self.counts: Counter[str] = Counter()
         self.fd = ring.fd
         self._ring = ring
@@ -78,9 +80,12 @@ class Handover:
         length, interface, place, _ = _HEAD.unpack_from(record)
         query = record[_HEAD.size : _HEAD.size + length]
         self.counts["handover"] += 1
-        is_bridged = place == Place.BRIDGE
-        answer = packets.answer(query, self._bridged if is_bridged else self._local)
-        if answer is None:
+        responder = self._bridged if place == Place.BRIDGE else self._local
+        answer = packets.answer(query, responder)
+        message = packets.message(query) if answer is None else None
+        if message is not None and self.forward is not None and responder.forwards(message):
+            self.forward(query, interface)
+        elif answer is None:
             self._send_on(packets.sealed(query), interface, place)
         else:
             self._sender.send(answer, interface)

@@ -24,7 +24,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from interceptor.dns import packet as packets
@@ -35,6 +35,7 @@ from interceptor.host import waitqueue
 if TYPE_CHECKING:
     from netfilterqueue import NetfilterQueue, Packet
 
+OPEN_PATIENCE_S = 5.0  # an older worker may still hold the queue
 IDLE_S = 0.25  # longest receive without a packet
 SOCKET_BYTES = 8 << 20  # a queued packet of 80 bytes takes about 1 KiB of the buffer
 BOUNDS_S = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3)
@@ -61,6 +62,8 @@ class Queue:
         steer_mark: int,
         send: Callable[[bytes, int], None],
     ) -> None:
+        self.forward: Callable[[bytes, int], None] | None = None
+        """Takes the queries of forward zones, each with the index of its client's link."""
         self.counts: Counter[str] = Counter()
         self.samples = [0] * (len(BOUNDS_S) + 1)
         self.sampled_s = 0.0
@@ -94,6 +97,18 @@ class Queue:
             flags = {waitqueue.MASK: _FAIL_OPEN, waitqueue.FLAGS: _FAIL_OPEN}
             bound.send(waitqueue.encode_settings(number, flags))
         self._queue, self._number = queue, number
+
+    def open_soon(self, number: int, length: int) -> None:
+        """`open`, once an older worker has let go of the queue. OSError if it does not."""
+        deadline = monotonic() + OPEN_PATIENCE_S
+        pause = threading.Event()
+        while True:
+            try:
+                return self.open(number, length)
+            except OSError:
+                if monotonic() > deadline:
+                    raise
+                pause.wait(0.01)
 
     @property
     def descriptor(self) -> int:
@@ -171,15 +186,32 @@ class Queue:
             elif _is_tcp(query) and self._steers():
                 packet.set_mark(self._steer_mark)
                 self.counts["tcp-steered"] += 1
+            elif self._forwards(query, self._local):
+                self._send_off(packet, query, 0)
+                return None
             packet.accept()
             return answer
         answer = packets.answer(query, self._bridged)
         if answer is None:
-            packet.accept()
+            if self._forwards(query, self._bridged):
+                self._send_off(packet, query, packet.indev)
+            else:
+                packet.accept()
             return None
         packet.drop()
         self._send(answer, packet.indev)
         return answer
+
+    def _forwards(self, query: bytes, responder: Responder) -> bool:
+        if self.forward is None or not responder.has_forward_zones:
+            return False
+        message = packets.message(query)
+        return message is not None and responder.forwards(message)
+
+    def _send_off(self, packet: Packet, query: bytes, interface: int) -> None:
+        packet.drop()
+        assert self.forward is not None
+        self.forward(query, interface)
 
     def _sample(self, took_s: float) -> None:
         self.samples[bisect_left(BOUNDS_S, took_s)] += 1

@@ -27,6 +27,8 @@ _READ6 = Struct("!4xHBx16s16sHHHxxH")
 # source, ports, UDP length, UDP checksum, DNS id; for IPv6 likewise.
 _WRITE4 = Struct("!HH6sHIIHHHHH")
 _WRITE6 = Struct("!IHBB16s16sHHHHH")
+_IPV4 = Struct("!HH6sH4s4s")
+_IPV6 = Struct("!IHBB16s16s")
 _MIDDLE4 = Struct("!HHBB").pack(0, _DO_NOT_FRAGMENT, TTL, UDP)
 _IPV4_WORDS = 0x4500 + _DO_NOT_FRAGMENT + (TTL << 8 | UDP)
 
@@ -105,6 +107,40 @@ def _turned(found: Reply, responder: Responder) -> tuple[bytes, int]:
     """The message behind its id, turned at random, and the sum of its words."""
     body = found.turned(int(responder.random() * found.turns))
     return body, found.total if found.total >= 0 else checksum_words(body)
+
+
+def message(packet: bytes) -> bytes | None:
+    """The DNS message of a packet that `answer` looks at; None of any other."""
+    version = packet[0] if len(packet) >= SHORTEST else 0
+    if version == 0x45:
+        size, fragment, protocol, _, _, _, to, udp_size, _ = _READ4.unpack_from(packet)
+        if fragment & _MORE_OR_OFFSET or size != len(packet):
+            return None
+        head = 28
+    elif version >> 4 == 6 and len(packet) >= SHORTEST + 20:
+        size, protocol, _, _, _, to, udp_size, _ = _READ6.unpack_from(packet)
+        if size != len(packet) - 40:
+            return None
+        head = 48
+    else:
+        return None
+    whole = to == DNS_PORT and protocol == UDP and udp_size == len(packet) - head + 8
+    return packet[head:] if whole else None
+
+
+def wrap(query: bytes, reply: bytes) -> bytes:
+    """The packet that brings ``reply``, a DNS message, to whoever sent ``query``, a packet that
+    `message` can read: from its server, as if that had answered. At most what UDP can bear."""
+    size = len(reply) + 8
+    ports = query[22:24] + query[20:22] if query[0] >> 4 == 4 else query[42:44] + query[40:42]
+    udp = ports + size.to_bytes(2, "big") + b"\0\0" + reply
+    if query[0] >> 4 == 4:
+        head = _IPV4.pack(0x4500, size + 20, _MIDDLE4, 0, query[16:20], query[12:16])
+        total = 65535 - checksum_words(head) % 65535
+        head = head[:10] + total.to_bytes(2, "big") + head[12:]
+    else:
+        head = _IPV6.pack(6 << 28, size, UDP, TTL, query[24:40], query[8:24])
+    return sealed(head + udp)
 
 
 def sealed(packet: bytes) -> bytes:

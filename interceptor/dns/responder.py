@@ -25,6 +25,7 @@ MAXIMUM_NAMES = 16384
 TCP_LIMIT = 65535
 K = TypeVar("K")
 V = TypeVar("V")
+_FORWARD = Verdict.FORWARD.value
 _ODD = {odd: ("odd-" + odd.value, "") for odd in Odd}
 
 
@@ -32,7 +33,7 @@ class Cache:
     """What has been worked out from one state of the table.
 
     ``ready`` and ``passed`` are keyed by the query without its id, ``bodies`` by name
-    and type (None: not ours).
+    and type (a verdict: not ours to answer).
     """
 
     __slots__ = ("bodies", "passed", "ready")
@@ -40,7 +41,7 @@ class Cache:
     def __init__(self) -> None:
         self.ready: dict[bytes, Reply] = {}
         self.passed: dict[bytes, Label] = {}
-        self.bodies: dict[tuple[str, int], Body | None] = {}
+        self.bodies: dict[tuple[str, int], Body | Verdict] = {}
 
 
 class Responder:
@@ -78,6 +79,19 @@ class Responder:
         self.counts[found.label] += 1
         return message[:2] + found.turned(int(self.random() * found.turns))
 
+    @property
+    def has_forward_zones(self) -> bool:
+        return bool(self.answers.locale.forward_zones)
+
+    def forwards(self, message: bytes) -> bool:
+        """Whether a message that `find` has no reply to goes to the servers of a forward zone."""
+        if not self.has_forward_zones:
+            return False
+        cache = self.cache
+        label = cache.passed.get(message[2:])
+        made = self._make(cache, message) if label is None else label
+        return isinstance(made, tuple) and made[0] == _FORWARD
+
     def find(self, message: bytes) -> Reply | None:
         """The reply to a message that is not in ``cache.ready``; None, counted, if not ours."""
         cache = self.cache
@@ -107,22 +121,22 @@ class Responder:
         else:
             body = self._body(question.name, question.qtype)
             self._keep(cache.bodies, place, body, MAXIMUM_NAMES)
-        if body is None:
-            return (Verdict.PASS.value, kind)
+        if isinstance(body, Verdict):
+            return (body.value, kind)
         limit = min(question.udp_size, self._ceiling) if self._is_udp else self._ceiling
         return replies.build(message, question, body, limit, (body.verdict.value, kind))
 
-    def _body(self, name: str, qtype: int) -> Body | None:
+    def _body(self, name: str, qtype: int) -> Body | Verdict:
         answers = self.answers
         outcome = answers.decide(name, qtype)
-        if outcome.verdict is Verdict.PASS:
-            return None
+        if outcome.verdict in (Verdict.PASS, Verdict.FORWARD):
+            return outcome.verdict
         try:
             return wire.encode(name, outcome, answers.locale.ttl_s)
         except ValueError:
             # A name that no DNS message can bear; the daemon warned when it read it.
             self._count(("unwritable", ""))
-            return None
+            return Verdict.PASS
 
     def _count(self, label: Label) -> None:
         self.counts[label] = self.counts.get(label, 0) + 1

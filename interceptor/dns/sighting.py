@@ -79,9 +79,10 @@ def message(packet: bytes) -> bytes:
 def judge(answer: bytes | None, verdict: Verdict, why: str) -> tuple[Verdict, str]:
     """The verdict that was carried out, and its reason, where the table of now has another."""
     if answer is None:
-        return (verdict, why) if verdict is Verdict.PASS else (Verdict.PASS, CHANGED)
+        is_told = verdict in (Verdict.PASS, Verdict.FORWARD)
+        return (verdict, why) if is_told else (Verdict.PASS, CHANGED)
     _, flags, _, count, _, _ = _COUNTS.unpack_from(answer)
-    if verdict is Verdict.PASS:
+    if verdict in (Verdict.PASS, Verdict.FORWARD):
         given = Verdict.ANSWER if count else Verdict.NODATA
         return Verdict.NXDOMAIN if flags & _RCODE == NXDOMAIN else given, CHANGED
     if verdict is Verdict.ANSWER and not count and not flags & _TRUNCATED:

@@ -52,7 +52,8 @@ class Suffixes:
     not in use. ``own`` and ``cluster`` are the texts that are cut off with a mark in their
     place, ``is_own_cut`` and ``is_cluster_cut`` whether the program does the same.
     ``lost_zones`` and ``lost_searches`` have no field; ``is_domain_lost``: nor has the
-    cluster's domain. ``problems`` says so in words.
+    cluster's domain. ``problems`` says so in words. Names in ``forwarded`` zones are the
+    worker's, who sends them on; ``searches`` are all search domains.
     """
 
     fields: tuple[bytes, ...]
@@ -63,7 +64,19 @@ class Suffixes:
     is_domain_lost: bool = False
     lost_zones: tuple[str, ...] = ()
     lost_searches: tuple[str, ...] = ()
+    forwarded: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
     problems: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def handed(self) -> tuple[str, ...]:
+        """Zones of which every name that no host bears is for the worker."""
+        return (*self.lost_zones, *(zone for zone in self.forwarded if zone not in self.lost_zones))
+
+    def is_forwarded(self, name: str) -> bool:
+        """Whether ``name``, with a search domain behind it or without, is in a forward zone."""
+        ends = (name, *self.searches) if self.forwarded else ()
+        return any(is_within(end, zone) for zone in self.forwarded for end in ends)
 
     def cuts(self, name: str) -> Iterator[tuple[str, int]]:
         """(what is left of ``name``, mark): every key under which it may be looked up."""
@@ -127,6 +140,8 @@ def choose(locale: Locale) -> Suffixes:
         is_domain_lost,
         lost_zones,
         lost_searches,
+        tuple(zone for zone, _ in locale.forward_zones),
+        locale.search,
         tuple(_problems(is_domain_lost, domain, lost_zones, lost_searches)),
     )
 

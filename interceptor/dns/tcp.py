@@ -14,9 +14,10 @@ import errno
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from interceptor.dns import framing
 from interceptor.dns.note import Note, Noted
 from interceptor.dns.responder import Responder
 from interceptor.host import serving, share
@@ -26,12 +27,14 @@ SPARE_FILES = 64
 IDLE_S = 30.0  # a connection without any message or relayed byte
 MESSAGE_S = 10.0  # from a message's first byte to its last: nobody drips
 CONNECT_S = 10.0
-WRITE_S = 30.0  # a peer that does not read
 
 DNS_PORT = 53
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; the same number in netfilter_ipv6/ip6_tables.h
 _SOL_IP, _SOL_IPV6 = 0, 41
 
+ZONE_QUERIES = 16  # of forward zones that one connection has under way
+
+Ask = Callable[[bytes], Awaitable[bytes]]
 Place = tuple[str, int] | tuple[str, int, int, int]
 
 
@@ -52,6 +55,8 @@ class Server:
         self.counts: Counter[str] = Counter()
         self.responder = responder
         self.meant = meant
+        self.ask: Ask | None = None
+        """Gives the replies to queries of forward zones."""
         self.note: Note | None = None
         self._mark = mark
         self._servers: list[asyncio.Server] = []
@@ -103,9 +108,9 @@ class Server:
             await one.serve()
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             self.counts["tcp-" + type(error).__name__] += 1
-            _reset(writer)
+            framing.reset(writer)
         except asyncio.CancelledError:
-            _reset(writer)
+            framing.reset(writer)
         finally:
             self._open.pop(task).quiet.set()
             writer.close()
@@ -127,6 +132,7 @@ class Connection:
         self._mark = mark
         self._upstream: asyncio.StreamWriter | None = None
         self._back: asyncio.Task[None] | None = None
+        self._zoned: set[asyncio.Task[None]] = set()
         self._passed = 0  # messages that went on to the server
         self._relayed = 0  # messages and chunks that came back: a life sign of the other side
         self.quiet = asyncio.Event()
@@ -137,11 +143,15 @@ class Connection:
         try:
             while message := await self._next():
                 await self._take(message)
+            if self._zoned:
+                await asyncio.wait(self._zoned)
             if self._upstream is not None and self._back is not None:
                 self._upstream.write_eof()
                 await self._drain(self._back)
             self._writer.write_eof()
         finally:
+            for task in self._zoned:
+                task.cancel()
             if self._upstream is not None:
                 self._upstream.close()  # first: the wait below may be cancelled
             if self._back is not None:
@@ -161,19 +171,38 @@ class Connection:
         """Answer or relay one message, its length in front (cut short: the client's last)."""
         note = self._server.note
         noted = None if note is None else self._begin(note, message)
-        answer = self._server.responder.respond(message[2:]) if _is_whole(message) else None
+        answer = self._server.responder.respond(message[2:]) if framing.is_whole(message) else None
         if note is not None and noted is not None:
             note.end(noted, answer)
         if answer is not None:
-            await _send(self._writer, len(answer).to_bytes(2, "big") + answer)
+            await framing.send(self._writer, len(answer).to_bytes(2, "big") + answer)
             self._rest()
             return
+        ask = self._server.ask if framing.is_whole(message) else None
+        if ask is not None and self._server.responder.forwards(message[2:]):
+            return await self._forward(ask, message[2:])
         if self._upstream is None:
             reader, self._upstream = await self._dial()
             self._back = asyncio.create_task(self._relay_back(reader))
         self._passed += 1
         self.quiet.clear()
-        await _send(self._upstream, message)
+        await framing.send(self._upstream, message)
+
+    async def _forward(self, ask: Ask, message: bytes) -> None:
+        """Have one query answered by its zone's servers, while the client may go on asking."""
+        while len(self._zoned) >= ZONE_QUERIES:
+            await asyncio.wait(self._zoned, return_when=asyncio.FIRST_COMPLETED)
+        self._passed += 1
+        self.quiet.clear()
+        self._zoned.add(task := asyncio.create_task(self._bring(ask, message)))
+        task.add_done_callback(self._zoned.discard)
+
+    async def _bring(self, ask: Ask, message: bytes) -> None:
+        reply = await ask(message)
+        with suppress(OSError, TimeoutError):  # the client is gone, which `serve` sees as well
+            await framing.send(self._writer, len(reply).to_bytes(2, "big") + reply)
+        self._relayed += 1
+        self._rest()
 
     def _rest(self) -> None:
         if self._relayed >= self._passed:
@@ -197,7 +226,7 @@ class Connection:
                 await asyncio.wait({first})
             if not first.cancelled():
                 async with asyncio.timeout(MESSAGE_S):
-                    return await _message(self._reader, first.result())
+                    return await framing.message(self._reader, first.result())
             if not done and seen == self._relayed:
                 raise TimeoutError("idle")
 
@@ -243,9 +272,9 @@ class Connection:
 
     async def _relay_back(self, reader: asyncio.StreamReader) -> None:
         """Whole messages, so that an answer of ours never lands within one."""
-        while message := await _message(reader):
+        while message := await framing.message(reader):
             self._relayed += 1
-            await _send(self._writer, message)
+            await framing.send(self._writer, message)
             self._rest()
 
 
@@ -263,34 +292,3 @@ def original_destination(client: socket.socket) -> Place:
 def _maximum() -> int:
     """How many clients there may be: each takes two descriptors, and other things take some."""
     return min(MAXIMUM_CONNECTIONS, max(1, (share.files() - SPARE_FILES) // 2))
-
-
-def _is_whole(message: bytes) -> bool:
-    return len(message) > 2 and int.from_bytes(message[:2], "big") == len(message) - 2
-
-
-async def _message(reader: asyncio.StreamReader, start: bytes | None = None) -> bytes:
-    """The next message with its length in front (``start``: its first byte, if read already);
-    empty at the end of the stream, and what there is of it where that ends in the middle."""
-    if start == b"":
-        return b""
-    size = start or b""
-    try:
-        size += await reader.readexactly(2 - len(size))
-        return size + await reader.readexactly(int.from_bytes(size, "big"))
-    except asyncio.IncompleteReadError as error:
-        return size + error.partial
-
-
-async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
-    writer.write(data)
-    async with asyncio.timeout(WRITE_S):
-        await writer.drain()
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    """End as the server behind would have: by a reset, not by a polite end of stream."""
-    client = writer.get_extra_info("socket")
-    if client is not None and client.fileno() >= 0:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("@ii", 1, 0))
-    writer.transport.abort()

@@ -67,8 +67,8 @@ class Loading:
         names, wild, pointers = directory.sizes()
         # Where the program cannot cut a suffix, a name may have a key for each of its forms.
         keys = 1 if suffixes.is_own_cut and suffixes.is_cluster_cut else 3
-        self._make(Map.NAMES, (names + len(suffixes.lost_zones)) * keys)
-        self._make(Map.WILD, wild + len(suffixes.lost_zones))
+        self._make(Map.NAMES, (names + len(suffixes.handed)) * keys)
+        self._make(Map.WILD, wild + len(suffixes.handed))
         self._make(Map.POINTERS, pointers)
         for chunk in chunks(entry.names(directory, self.suffixes)):
             self._fill_names(directory, chunk)

@@ -24,16 +24,19 @@ import sys
 import threading
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from interceptor.dns import frame, hold
 from interceptor.dns.entry import Touched
+from interceptor.dns.forward import Forwarder
 from interceptor.dns.frame import Beat, Change, Kind, Lease, Settings
 from interceptor.dns.kernel import Kernel
 from interceptor.dns.nfqueue import Queue, observe_drops
 from interceptor.dns.note import Watchable
 from interceptor.dns.raw import RawSender
+from interceptor.dns.relay import Relay
 from interceptor.dns.responder import TCP_LIMIT, Responder
 from interceptor.dns.sighting import describe
 from interceptor.dns.tcp import Server
@@ -47,7 +50,6 @@ BEAT_S = 0.5
 SWITCH_S = 1e-4
 ALARM_S = 30  # without a turn of the loop; a daemon that lives notices sooner
 STUCK_S = 2.0  # a queue thread without progress for so long is no life worth a sign
-OPEN_PATIENCE_S = 5.0  # an older worker may still hold queue and port
 LAST_WORDS_S = 1.0  # how long TCP/53 may take to close behind an ended queue
 ANSWER_S = 0.7  # of it, for those who have asked already
 LARGEST_UDP = 65535 - 48  # both headers of the larger family
@@ -77,8 +79,13 @@ class Worker:
             settings.mark + 1,
             self.raw.send if self.raw else _send_nowhere,
         )
+        self.forwarder = Forwarder(settings.mark, lambda: self.answers)
+        self.tcp.ask = partial(self.forwarder.ask, is_stream=True)
+        self.relay = Relay(self.forwarder.ask, self.raw.send) if self.raw else None
+        self.queue.forward = self.relay.give if self.relay else None
         ways: list[Watchable] = [self.queue, self.tcp]
         if self.kernel is not None:
+            self.kernel.handover.forward = self.relay.take if self.relay else None
             ways.append(self.kernel.handover)
         self.watcher = Watcher(ways, self.local)
 
@@ -138,7 +145,9 @@ class Worker:
             ("tcp", self.stream),
         ):
             queries |= frame.counted(plane, responder.counts)
-        events = Counter(dict(self.queue.counts)) + Counter(dict(self.tcp.counts))
+        counts = [self.queue.counts, self.tcp.counts, self.forwarder.counts]
+        counts += [self.relay.counts] if self.relay else []
+        events = sum((Counter(dict(each)) for each in counts), Counter[str]())
         emptied = self.local.emptied + self.bridged.emptied + self.stream.emptied
         events["cache-emptied"] = emptied
         events |= observe_drops(self.settings.queue)
@@ -222,6 +231,8 @@ class Control:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             worker.watcher.close()
+            if worker.relay is not None:
+                worker.relay.close()
             await worker.tcp.close(ANSWER_S)
 
     async def _beat(self, worker: Worker, writer: asyncio.StreamWriter) -> None:
@@ -248,18 +259,6 @@ async def _listen(server: Server, port: int) -> None:
             await asyncio.sleep(BEAT_S)
 
 
-def _open_queue(queue: Queue, settings: Settings) -> None:
-    deadline = monotonic() + OPEN_PATIENCE_S
-    pause = threading.Event()
-    while True:
-        try:
-            return queue.open(settings.queue, settings.queue_length)
-        except OSError:
-            if monotonic() > deadline:
-                raise
-            pause.wait(0.01)
-
-
 def run(descriptor: int, channel: int) -> int:
     """The whole life of a worker. Returns its exit code."""
     parent.wake_with()
@@ -277,7 +276,7 @@ def run(descriptor: int, channel: int) -> int:
         thread.join()
     else:
         signal.signal(signal.SIGTERM, lambda *_: worker.queue.stop())
-        _open_queue(worker.queue, worker.settings)
+        worker.queue.open_soon(worker.settings.queue, worker.settings.queue_length)
         hold.lend(worker.queue.descriptor, channel)
         control.opened()
         worker.queue.serve()

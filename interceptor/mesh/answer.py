@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable
 from interceptor.mesh import record
 from interceptor.mesh.directory import Directory, Match
 from interceptor.mesh.model import Host, Locale
-from interceptor.mesh.name import is_within, reversed_address
+from interceptor.mesh.name import is_within, reversed_address, zone_of
 from interceptor.mesh.outcome import (
     AAAA,
     ANY,
+    AXFR,
     CNAME,
+    IXFR,
     PTR,
     SRV,
     SRV_PRIORITY,
@@ -77,6 +79,27 @@ class Answers:
 
     def decide(self, name: str, qtype: int) -> Outcome:
         """The fate of a query for ``name`` (lower case, no final dot)."""
+        outcome = self._decide(name, qtype)
+        if self.locale.forward_zones and qtype not in (AXFR, IXFR):  # a transfer is no look-up
+            return self._forwarded(name, outcome) or outcome
+        return outcome
+
+    def _forwarded(self, name: str, outcome: Outcome) -> Outcome | None:
+        """Where a forward zone has more to say of ``name`` than the mesh has. None: it has not."""
+        zone, servers = zone_of(name, self.locale.forward_zones)
+        if not zone:
+            return None
+        ours = name  # down to where the mesh has a say
+        if not outcome.host:
+            ours = outcome.zone  # an own zone
+        elif outcome.host.startswith("*.") and is_within(name, outcome.host[2:]):
+            ours = outcome.host[2:]
+        if outcome.verdict is not Verdict.PASS and len(ours) >= len(zone):
+            return None
+        why = f"in forward zone {zone}, sent to {' or '.join(servers)}"
+        return Outcome(Verdict.FORWARD, name, zone=zone, why=why, servers=servers)
+
+    def _decide(self, name: str, qtype: int) -> Outcome:
         match = self.directory.find(name)
         if match is not None and not _is_service_port(name):
             return self._about_host(name, qtype, match)
@@ -97,7 +120,9 @@ class Answers:
     def spell(self, asked: str, number: int, qtype: str) -> Resolution:
         """`resolve` of any type that a packet may bear, 0 among them, under a name for it."""
         outcome = self.decide(asked, number)
-        rcode = {Verdict.PASS: "", Verdict.NXDOMAIN: "NXDOMAIN"}.get(outcome.verdict, "NOERROR")
+        rcode = {Verdict.PASS: "", Verdict.FORWARD: "", Verdict.NXDOMAIN: "NXDOMAIN"}.get(
+            outcome.verdict, "NOERROR"
+        )
         return Resolution(
             asked,
             qtype,

@@ -269,6 +269,9 @@ def _normal(locale: Locale) -> Locale:
         domain=locale.domain.strip(".").lower(),
         search=tuple(dict.fromkeys(name.strip(".").lower() for name in locale.search)),
         own_zones=tuple(dict.fromkeys(name.strip(".").lower() for name in locale.own_zones)),
+        forward_zones=tuple(
+            {zone.strip(".").lower(): servers for zone, servers in locale.forward_zones}.items()
+        ),
     )
 
 

@@ -183,7 +183,8 @@ class Locale:
 
     ``search`` is resolv.conf's search list in its order; ``domain`` the
     cluster domain; ``own_zones`` are answered NXDOMAIN where no host bears a
-    name below them.
+    name below them. ``forward_zones`` holds (zone, servers): who is asked for such
+    a name instead.
     """
 
     namespace: str = "default"
@@ -191,3 +192,4 @@ class Locale:
     search: tuple[str, ...] = ()
     own_zones: tuple[str, ...] = ()
     ttl_s: int = 30
+    forward_zones: tuple[tuple[str, tuple[str, ...]], ...] = ()

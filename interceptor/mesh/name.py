@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 IPV4_SUFFIX = ".in-addr.arpa"
 IPV6_SUFFIX = ".ip6.arpa"
@@ -19,6 +19,12 @@ def above(name: str, suffix: str) -> str | None:
 def is_within(name: str, zone: str) -> bool:
     """Whether ``name`` is the zone's apex or below it. The root holds everything."""
     return not zone or name == zone or name.endswith("." + zone)
+
+
+def zone_of(name: str, zones: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, tuple[str, ...]]:
+    """The longest of (zone, servers) that ``name`` is within; ("", ()) for none."""
+    found = (each for each in zones if is_within(name, each[0]))
+    return max(found, key=lambda each: len(each[0]), default=("", ()))
 
 
 def parents(name: str) -> Iterator[str]:

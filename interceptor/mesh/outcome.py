@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 A, NS, CNAME, SOA, PTR, MX, TXT, AAAA, SRV = 1, 2, 5, 6, 12, 15, 16, 28, 33
 SVCB, HTTPS, ANY = 64, 65, 255
+IXFR, AXFR = 251, 252
 TYPES = {
     "A": A,
     "NS": NS,
@@ -35,13 +36,15 @@ class Verdict(enum.Enum):
     NODATA = "nodata"
     NXDOMAIN = "nxdomain"
     PASS = "pass"
+    FORWARD = "forward"  # to the servers of a forward zone
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What to answer, close to the wire. ``v4`` and ``v6`` are packed addresses to show,
     ``srv`` holds (port, target), ``ptr`` targets; all are owned by ``owner``, the end of
-    the chain ``cnames`` of (owner, target). ``zone`` is the SOA's for negative answers."""
+    the chain ``cnames`` of (owner, target). ``zone`` is the SOA's for negative answers, and
+    the forward zone's whose ``servers`` are asked."""
 
     verdict: Verdict
     owner: str
@@ -53,6 +56,7 @@ class Outcome:
     zone: str = ""
     host: str = ""
     why: str = ""
+    servers: tuple[str, ...] = ()
 
     @property
     def has_data(self) -> bool:
@@ -71,7 +75,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What ``resolve`` prints. ``rcode`` is empty where the query is left alone."""
+    """What ``resolve`` prints. ``rcode`` is empty where we do not answer ourselves."""
 
     name: str
     type: str
