@@ -24,9 +24,10 @@ from interceptor.config import Config
 from interceptor.debug import control, http
 from interceptor.dns.plane import Plane
 from interceptor.errors import InterceptorError, Problem
-from interceptor.host import confirmation, fuse, memory, systemd, wait
+from interceptor.host import memory, systemd, wait
+from interceptor.host.confirmation import Confirmation
 from interceptor.host.endure import endure
-from interceptor.host.lifeline import CONFIRMED, Lifeline
+from interceptor.host.lifeline import Lifeline
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.reload import Reload
@@ -68,10 +69,10 @@ class Daemon:
         self.rejected, self.load_s = 0, 0.0
         self.began_s = self.loaded_s = self.told_s = monotonic()
         self.standing = Standing()
-        self.confirmed, self.stopping = asyncio.Event(), asyncio.Event()
+        self._confirmation = Confirmation(config.agent.run_dir, lifeline)
+        self.confirmed, self.stopping = self._confirmation.given, asyncio.Event()
         self.situation = Situation(config, facts, choice, self.guard, self.stopping)
-        self.reload = Reload(config, self.stopping, self._is_pending)
-        self._is_asked = False
+        self.reload = Reload(config, self.stopping, self._confirmation.is_pending)
         self._listeners: http.Listeners | None = None
         self._failed = False
         self._told = asyncio.Event()
@@ -118,7 +119,8 @@ class Daemon:
     async def _start(self) -> None:
         """Everything that takes what the rules will send, then the rules."""
         config, facts = self.config, self.situation.facts
-        pages, path = report.pages(self, self._confirm), config.agent.run_dir / control.SOCKET_NAME
+        pages = report.pages(self, self._confirmation.give)
+        path = config.agent.run_dir / control.SOCKET_NAME
         self._listeners = await http.serve(pages, config.agent.listen, path)
         if self.plane is not None:
             await self._open_plane(self.plane)
@@ -268,22 +270,9 @@ class Daemon:
 
     async def _await_confirmation(self, limit_s: float) -> None:
         """--confirm: all is taken back unless somebody says in time that it works."""
-        self._is_asked = True
-        self._failed = not await confirmation.wait_confirmed(self.confirmed, limit_s)
-        if self._failed:
-            log.error("not confirmed in time; everything is taken back", limit_s=limit_s)
+        if not await self._confirmation.wait(limit_s):
+            self._failed = True
             self.stopping.set()
-        else:
-            self.lifeline.tell(CONFIRMED)  # a daemon that is started again must not ask anew
-            fuse.put_out(self.config.agent.run_dir)
 
     def _view(self) -> tuple[Locale, Iterable[Host]]:
         return self.situation.locale, self.table.hosts.values()
-
-    def _is_pending(self) -> bool:
-        return self._is_asked and not self.confirmed.is_set()
-
-    def _confirm(self) -> bool:
-        waited = not self.confirmed.is_set()
-        self.confirmed.set()
-        return waited

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
-from interceptor.host.confirmation import wait_confirmed
+from interceptor.host.confirmation import Confirmation, wait_confirmed
+from interceptor.host.lifeline import Lifeline
 
 
 def test_silence_is_a_no() -> None:
@@ -20,3 +22,27 @@ def test_a_word_in_time_is_a_yes() -> None:
         return await waiting
 
     assert asyncio.run(main()) is True
+
+
+def test_a_confirmation_is_open_from_when_it_is_asked_for_until_it_is_given(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = Confirmation(tmp_path, Lifeline())
+        assert not one.is_pending()
+        waiting = asyncio.create_task(one.wait(5))
+        await asyncio.sleep(0)
+        assert one.is_pending()
+        assert one.give()
+        assert await waiting
+        assert not one.is_pending()
+        assert not one.give()
+
+    asyncio.run(main())
+
+
+def test_a_confirmation_that_does_not_come_stays_open(tmp_path: Path) -> None:
+    async def main() -> None:
+        one = Confirmation(tmp_path, Lifeline())
+        assert not await one.wait(0.01)
+        assert one.is_pending()
+
+    asyncio.run(main())
