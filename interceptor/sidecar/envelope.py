@@ -126,6 +126,8 @@ def _fields(message: bytes | memoryview) -> Iterator[tuple[int, memoryview]]:
     while at < end:
         tag, at = _varint(view, at)
         wire = tag & 7
+        if not tag >> 3:  # no field has number 0; walking on would take a second for each MB
+            return
         if wire == _LENGTH:
             size, at = _varint(view, at)
             if at + size > end:

@@ -112,6 +112,12 @@ def test_the_head_of_a_hundred_megabytes_is_read_at_once() -> None:
     assert perf_counter() - began_s < 0.5
 
 
+def test_megabytes_that_are_no_message_are_not_walked_through() -> None:
+    began_s = perf_counter()
+    assert envelope.decode_response(Form.DELTA, bytes(50 << 20)) == Told()
+    assert perf_counter() - began_s < 0.5
+
+
 @pytest.mark.parametrize(
     ("url", "word"),
     [(CDS, "CLUSTER"), (LDS, "LISTENER"), (EDS, "ENDPOINT"), ("", "UNKNOWN"),
