@@ -60,7 +60,8 @@ class Content:
         self._allocation = self._remember()
 
     def read(self) -> bool:
-        """Read the folder; whether anything is new. Raises ValueError, and nothing is."""
+        """Read the folder; whether anything is new. Where it raises ConfigError or ValueError,
+        nothing is."""
         seen = {str(path): path.read_bytes() for path in sorted(self.folder.rglob("*"))
                 if path.is_file() and path.suffix in (".yaml", ".yml", ".json")
                 and not path.name.startswith(".")}  # fmt: skip

@@ -4,6 +4,7 @@ and what can go wrong below HTTP/2."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from concurrent.futures import Future
@@ -52,11 +53,17 @@ class Front:
         self._do(self._cut())
 
     async def _cut(self) -> None:
+        """Each task sees its connection go and closes the other one; but not while a fault holds
+        it, and then it is cancelled."""
         links = list(self._links)
-        for task, writer in links:
+        for _, writer in links:
             writer.transport.abort()
-            task.cancel()
-        await asyncio.gather(*(task for task, _ in links), return_exceptions=True)
+        tasks = {task for task, _ in links}
+        for patience_s in (0.5, 5):
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=patience_s)
+            for task in tasks:
+                task.cancel()
 
     def close(self) -> None:
         self._do(self._stop())
@@ -67,7 +74,10 @@ class Front:
     async def _stop(self) -> None:
         self._server.close()
         await self._cut()
-        await asyncio.sleep(0)  # transports close their sockets in the next round
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:  # those that wait for a fault to end, or have not begun yet
+                task.cancel()
+            await asyncio.wait(others, timeout=1)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -82,7 +92,7 @@ class Front:
             self._source.record.write("connection-failed", reason=str(error))
         finally:
             self._links.discard(link)
-            writer.transport.abort()
+            await _drop(writer)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._source.record.write("connection")
@@ -107,7 +117,7 @@ class Front:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            far_writer.transport.abort()
+            await _drop(far_writer)
             del self.certificates[port]
 
     async def _copy(
@@ -130,3 +140,10 @@ class Front:
     async def _hold(self) -> None:
         while self._source.faults.half_open:  # noqa: ASYNC110 (another thread changes it)
             await asyncio.sleep(LOOK_S)
+
+
+async def _drop(writer: asyncio.StreamWriter) -> None:
+    """Reset the connection, and wait until its socket is closed."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError, TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), 1)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from interceptor.errors import ConfigError
 from tests.controlplane import service, spoil, urls
 from tests.controlplane.authority import EXPIRED, FUTURE, Authority, Span
 from tests.controlplane.content import Content
@@ -141,7 +142,7 @@ class Plane:
                 try:
                     changed = self._content.read()
                     self._signature = signature
-                except (ValueError, OSError) as error:
+                except (ConfigError, ValueError, OSError) as error:
                     changed = False
                     self.record.write("folder-refused", reason=str(error))
                 if changed:
