@@ -28,6 +28,7 @@ from interceptor.host import memory, systemd, wait
 from interceptor.host.confirmation import Confirmation
 from interceptor.host.endure import endure
 from interceptor.host.lifeline import Lifeline
+from interceptor.membership import Membership
 from interceptor.mesh.model import Host, Locale
 from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.reload import Reload
@@ -62,6 +63,7 @@ class Daemon:
         self.tenure = tenure.choose(config, backend.sites, backend.names)
         self.plane: Plane | None = None
         self.sidecar: Managed | None = None
+        self.membership = Membership(config, lambda: self.sidecar)
         self.hub = witness.hub(self)
         self.table: MeshTable = EMPTY
         self.has_table = self.is_started = False
@@ -124,6 +126,7 @@ class Daemon:
         self._listeners = await http.serve(pages, config.agent.listen, path)
         if self.plane is not None:
             await self._open_plane(self.plane)
+        await self.membership.open()
         if config.sidecar.mode == "managed":
             settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, facts)
             join = tuple(self.tenure.wrap(())) if self.tenure is not None else ()
@@ -182,7 +185,7 @@ class Daemon:
         keep = not self._failed and await self._keeps()
         log.info("stopping", leaves="rules and sidecar" if keep else "nothing")
         drain_s = self.config.agent.drain_s
-        steps: list[Coroutine[object, object, object]] = []
+        steps: list[Coroutine[object, object, object]] = [self.membership.withdraw(keep=keep)]
         if not keep:
             steps.append(self.guard.release())
         if self.sidecar is not None:
@@ -191,7 +194,7 @@ class Daemon:
             steps.append(wait.drained(self.config.sidecar.outbound_port, drain_s))
         if not keep:
             steps.append(self.guard.remove())
-        steps.append(self.hub.close())
+        steps += [self.membership.close(), self.hub.close()]
         if self.plane is not None:
             steps.append(self.plane.close())
         if self._listeners is not None:
@@ -237,6 +240,7 @@ class Daemon:
         for warning in event.table.warnings if first else ():
             log.warning("table", warning=str(warning))
         log.info("table", hosts=len(event.table), took_s=round(event.elapsed_s, 3))
+        self.membership.follow(event.table)
         moved = self.situation.cover(event.difference)
         if self.sidecar is not None:
             await self.sidecar.follow(event.difference)

@@ -43,6 +43,7 @@ def status(daemon: Running) -> dict[str, object]:
         "neighbours": [each.text() for each in daemon.guard.neighbours()],
         "looked_after": _looked_after(daemon.lifeline),
         "reload_refused": list(daemon.reload.refused),
+        **daemon.membership.status(),
     }
     return tree
 

@@ -13,6 +13,7 @@ from interceptor.debug.trace import Hub
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
 from interceptor.host.lifeline import Lifeline
+from interceptor.membership import Membership
 from interceptor.mesh.table import MeshTable
 from interceptor.reload import Reload
 from interceptor.sidecar.managed import Managed
@@ -28,6 +29,7 @@ class Running(Protocol):
     guard: Guard
     plane: Plane | None
     sidecar: Managed | None
+    membership: Membership
     hub: Hub
     table: MeshTable
     has_table: bool

@@ -47,7 +47,8 @@ ALLOWED = {
     "inquiry": BASE | SIBLINGS | {"host", "assembly"},
     "examination": BASE | SIBLINGS | {"host", "assembly", "inquiry"},
     "probing": BASE | SIBLINGS | {"host", "assembly", "examination", "inquiry"},
-    "running": BASE | SIBLINGS | {"host", "reload"},
+    "membership": BASE | SIBLINGS | {"host"},
+    "running": BASE | SIBLINGS | {"host", "membership", "reload"},
     "figure": BASE | SIBLINGS | {"host", "running"},
     "observation": BASE | {"host", "debug"},
     "rewatch": BASE | {"debug"},
@@ -70,7 +71,7 @@ ALLOWED = {
     "rehearsal": BASE | SIBLINGS | {"host", "assembly", "ruling"},
     "daemon": BASE
     | SIBLINGS
-    | {"host", "assembly", "loss", "reload", "report", "situation", "witness"},
+    | {"host", "assembly", "loss", "membership", "reload", "report", "situation", "witness"},
     "life": BASE | SIBLINGS | {"host", "assembly", "daemon", "loss", "reload", "report"},
 }
 

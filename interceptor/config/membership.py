@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from interceptor.config.element import DnsName, Group, HostPort, Label, PortNumber
 
@@ -120,6 +120,13 @@ class Probe(Group):
     period_s: Annotated[float, Field(gt=0)] = 10
     success_threshold: Annotated[int, Field(ge=1)] = 1
     failure_threshold: Annotated[int, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def _has_one_kind(self) -> Self:
+        kinds = [kind for kind in ("http", "tcp", "exec", "grpc") if getattr(self, kind)]
+        if len(kinds) != 1:
+            raise ValueError("exactly one of http, tcp, exec and grpc")
+        return self
 
 
 class Workload(Group):

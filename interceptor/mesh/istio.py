@@ -11,6 +11,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from sys import intern
 
+from pydantic import ValidationError
+
+from interceptor.config import readiness
+from interceptor.config.membership import Probe
 from interceptor.mesh import field, identity, protocol, shape
 from interceptor.mesh.field import Note, Notes
 from interceptor.mesh.model import (
@@ -24,6 +28,7 @@ from interceptor.mesh.model import (
 )
 from interceptor.mesh.resource import Group, ServiceEntry, Targets, Workloads
 
+_BY_US = "Value error, "  # what pydantic puts before a sentence of ours
 _AUTO_ADDRESS = "networking.istio.io/enable-autoallocate-ip"
 _DNS = (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
 _PROTOCOLS = ", ".join(sorted(key.upper() for key in protocol.KNOWN))
@@ -235,5 +240,17 @@ def workload_group(found: shape.WorkloadGroup, origin: str, notes: Notes) -> Gro
         network=template.get("network", ""),
         service_account=template.get("serviceAccount", ""),
         origin=origin,
+        probe=_probe(spec["probe"], notes) if spec.get("probe") else None,
     )
     return Group(group.namespace, origin, group)
+
+
+def _probe(tree: dict[str, object], notes: Notes) -> Probe | None:
+    """A ReadinessProbe; what is wrong with it is told by our names of its keys."""
+    try:
+        return Probe.model_validate(readiness.translate(tree))
+    except ValidationError as error:
+        for each in error.errors():
+            key = ".".join(map(str, ("spec.probe", *each["loc"])))
+            notes.append(Note(key, repr(each["input"]), each["msg"].removeprefix(_BY_US)))
+    return None

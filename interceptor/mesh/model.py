@@ -7,8 +7,12 @@ dot; a wildcard host starts with ``*.``.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # pydantic is not for the DNS worker
+    from interceptor.config.membership import Probe
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -164,7 +168,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadGroup:
-    """The template that a VM's own WorkloadEntry is made from."""
+    """The template that a VM's own WorkloadEntry is made from, and how its health is probed."""
 
     name: str
     namespace: str
@@ -175,6 +179,7 @@ class WorkloadGroup:
     network: str = ""
     service_account: str = ""
     origin: str = ""
+    probe: Probe | None = field(default=None, hash=False)  # its headers are a mapping
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,11 @@ class WorkloadEntry(TypedDict, total=False):
 
 @_STRICT
 class GroupSpec(TypedDict, total=False):
+    """``probe`` is looked at by `config.Probe`."""
+
     metadata: Metadata
     template: EntryEndpoint
+    probe: dict[str, object]
 
 
 @_STRICT

@@ -15,6 +15,7 @@ from interceptor.debug.trace import Hub
 from interceptor.dns.plane import Plane
 from interceptor.errors import Problem
 from interceptor.host.lifeline import Lifeline
+from interceptor.membership import Membership
 from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.reload import Reload
 from interceptor.sidecar.managed import Managed
@@ -32,6 +33,7 @@ class Told:
     guard: Guard = field(default_factory=lambda: Guard(joined.build(CHOICE, Journal())))
     plane: Plane | None = None
     sidecar: Managed | None = None
+    membership: Membership = field(default_factory=lambda: Membership(Config(), lambda: None))
     hub: Hub = field(default_factory=lambda: Hub([]))
     table: MeshTable = EMPTY
     has_table: bool = False

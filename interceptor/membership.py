@@ -1,0 +1,77 @@
+"""This VM as a member of a mesh, while the daemon runs: identity, secrets, registration, health.
+
+Each part opens by itself and tries again where it fails: DNS and capture go on whatever becomes
+of it. With the defaults there is no part, and nothing is imported for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from interceptor.config import Config
+from interceptor.mesh.table import MeshTable
+from interceptor.sidecar.admin import LIVE, Admin
+from interceptor.sidecar.managed import Managed
+from interceptor.sidecar.process import State
+
+if TYPE_CHECKING:
+    from interceptor.workload.upkeep import Upkeep
+
+log = structlog.get_logger(__name__)
+
+Labels = tuple[str, ...]
+
+
+class Membership:
+    """Open it before the sidecar; `withdraw` before the sidecar is taken away, `close` after."""
+
+    def __init__(self, config: Config, sidecar: Callable[[], Managed | None]) -> None:
+        self._config = config
+        self._sidecar = sidecar
+        self._upkeep: Upkeep | None = None
+
+    async def open(self) -> None:
+        """Begin every part that is configured. Never raises for one that cannot."""
+        workload = self._config.workload
+        if workload.group or workload.entry or workload.probe or workload.startup:
+            from interceptor.workload.upkeep import Upkeep
+
+            self._upkeep = Upkeep(self._config, self._why_not_live, self._tell_health)
+            await self._upkeep.open()
+
+    def follow(self, table: MeshTable) -> None:
+        """The mesh has changed."""
+        if self._upkeep is not None:
+            self._upkeep.follow(table.groups)
+
+    async def withdraw(self, *, keep: bool) -> None:
+        """Have nobody sent here any more, unless a daemon follows this one (``keep``)."""
+        if self._upkeep is not None:
+            await self._upkeep.withdraw(keep=keep)
+
+    async def close(self) -> None:
+        """End what the sidecar needed until now."""
+
+    async def _why_not_live(self) -> str:
+        """Of the sidecar, by which the mesh's calls come."""
+        config, managed = self._config.sidecar, self._sidecar()
+        if config.mode == "none":
+            return ""
+        if config.mode == "external":
+            found = await asyncio.to_thread(Admin(config.admin_port).state)
+            return "" if found == LIVE else f"the sidecar is {found.lower() or 'away'}"
+        if managed is None:
+            return "the sidecar is not there yet"
+        state = managed.process.state
+        return "" if state is State.LIVE else f"the sidecar is {state.value}"
+
+    async def _tell_health(self, is_healthy: bool, why: str) -> None:
+        pass
+
+    def status(self) -> dict[str, object]:
+        """The parts of `status` that are about this VM as a member."""
+        return {"workload": {} if self._upkeep is None else self._upkeep.status()}

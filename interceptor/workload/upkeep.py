@@ -1,0 +1,167 @@
+"""What keeps this VM's service known to the mesh: its health probed, its entry written, both
+followed as the group, the host's addresses and the service itself change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+import structlog
+
+from interceptor.config import Config, Probe
+from interceptor.host import uplink, wait
+from interceptor.host.endure import endure
+from interceptor.mesh.model import Address, WorkloadGroup
+from interceptor.workload import entry, probe
+from interceptor.workload.entry import Fitness
+from interceptor.workload.health import Health, Rim, Wanted
+from interceptor.workload.outcome import Outcome, State
+from interceptor.workload.probe import Place
+from interceptor.workload.registration import Facts, Registration
+
+log = structlog.get_logger(__name__)
+
+LOCALHOST = "127.0.0.1"
+
+Sidecar = Callable[[], Awaitable[str]]
+"""Why the sidecar takes no calls now; empty where it does, or there is none to wait for."""
+Tell = Callable[[bool, str], Awaitable[None]]
+"""Tells the control plane that the service is fit, or is not and why."""
+
+
+def is_wanted(config: Config) -> bool:
+    """Whether there is anything to keep up."""
+    workload = config.workload
+    return bool(workload.group or workload.entry or workload.probe or workload.startup)
+
+
+def find_group(config: Config, groups: Iterable[WorkloadGroup]) -> WorkloadGroup | None:
+    """The group that this VM is of, where the mesh's documents have it."""
+    wanted = (config.node.namespace, config.workload.group)
+    return next((each for each in groups if (each.namespace, each.name) == wanted), None)
+
+
+def decide_probes(config: Config, group: WorkloadGroup | None) -> Wanted:
+    """What is probed: the configuration's probes, else the group's."""
+    workload = config.workload
+    readiness = workload.probe or (group.probe if group is not None else None)
+    return Wanted(readiness, workload.startup)
+
+
+class Upkeep:
+    """Open it, let it `follow` the mesh's groups, `withdraw` before the sidecar is taken away."""
+
+    def __init__(self, config: Config, sidecar: Sidecar, tell: Tell) -> None:
+        self._config = config
+        self._tell = tell
+        self._group: WorkloadGroup | None = None
+        self._addresses: tuple[Address, ...] = config.node.addresses
+        self._registration = Registration(config) if config.workload.entry is not None else None
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[object]] = []
+        self._probing: asyncio.Task[object] | None = None
+        self._was_healthy = False
+        rim = Rim(self._observe, sidecar, self._take)
+        self.health = Health(rim, decide_probes(config, None))
+
+    async def open(self) -> None:
+        """Begin. What fails is tried again, and told."""
+        if self._registration is not None:
+            self._was_healthy = await asyncio.to_thread(self._registration.was_healthy)
+            self._spawn(endure("this VM's entry", self._keep_entry))
+        if not self._config.node.addresses:
+            self._spawn(endure("this VM's address", self._follow_addresses))
+        self._probe()
+
+    def follow(self, groups: Iterable[WorkloadGroup]) -> None:
+        """The mesh has these groups now."""
+        found = find_group(self._config, groups)
+        if found is None or found == self._group:
+            return
+        self._group = found
+        wanted = decide_probes(self._config, found)
+        if wanted != self.health.wanted:
+            self.health.wanted = wanted
+            self._probe()
+        self._changed.set()
+
+    async def withdraw(self, *, keep: bool) -> None:
+        """End the probes and, unless ``keep``, take the entry back."""
+        tasks = [*self._tasks, *([self._probing] if self._probing is not None else [])]
+        self._tasks, self._probing = [], None
+        if tasks:
+            await wait.cancelled(tasks)
+        if self._registration is not None and not keep:
+            await asyncio.to_thread(self._registration.revert)
+
+    def _spawn(self, work: Awaitable[object]) -> None:
+        self._tasks.append(asyncio.ensure_future(work))
+
+    def _probe(self) -> None:
+        """Begin to probe, or anew by another probe; the verdict stands until then."""
+        if self._probing is not None:
+            self._probing.cancel()
+            self._probing = None
+        if self.health.wanted:
+            work = endure("the service's health", self.health.run)
+            self._probing = asyncio.get_running_loop().create_task(work)
+
+    async def _observe(self, wanted: Probe) -> Outcome:
+        host = str(self._addresses[0]) if self._addresses else LOCALHOST
+        return await probe.observe(wanted, Place(host, self._config.capture.mark))
+
+    async def _take(self, is_healthy: bool, why: str) -> None:
+        self._changed.set()
+        await self._tell(is_healthy, why)
+
+    async def _follow_addresses(self) -> None:
+        config = self._config
+        hosts = config.mesh.istiod.addresses if config.mesh.source == "istiod" else ()
+        names = [each.rpartition(":")[0] for each in hosts]
+        async for _ in wait.link_changes():
+            found = await asyncio.to_thread(uplink.observe, names)
+            if found and found != self._addresses:
+                log.info("this VM's addresses", addresses=list(map(str, found)))
+                self._addresses = found
+                self._changed.set()
+
+    async def _keep_entry(self) -> None:
+        """The entry as things are, each time that something has changed."""
+        assert self._registration is not None
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                apply = partial(self._registration.apply, self._facts())
+                await asyncio.to_thread(apply)
+            except BaseException:
+                self._changed.set()  # what is not written is not so, and is tried again
+                raise
+
+    def _facts(self) -> Facts:
+        address = self._addresses[0] if self._addresses else None
+        return Facts(self._group, address, self._fitness())
+
+    def _fitness(self) -> Fitness:
+        """Until the first verdict: as an agent before us left it, else not fit."""
+        verdict = self.health.verdict
+        if not self.health.wanted:
+            return Fitness()
+        if verdict.state is State.UNKNOWN:
+            return Fitness(True) if self._was_healthy else Fitness(False, entry.NOT_YET)
+        if verdict.state is State.HEALTHY:
+            return Fitness(True)
+        return Fitness(False, self.health.why)
+
+    def status(self) -> dict[str, object]:
+        """For `status`: what this VM is registered as, and how its service is."""
+        config, registration = self._config, self._registration
+        return {
+            "group": config.workload.group,
+            "entry": "" if registration is None else registration.name,
+            "file": "" if config.workload.entry is None else str(config.workload.entry),
+            "problem": "" if registration is None else registration.problem,
+            "addresses": list(map(str, self._addresses)),
+            "health": self.health.status(),
+        }
