@@ -55,6 +55,7 @@ class _Servicer(Protocol):
     async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn: ...
     def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...] | None: ...
     def auth_context(self) -> Mapping[str, list[bytes]]: ...
+    def peer(self) -> str: ...
 
 
 class Link:
@@ -74,6 +75,12 @@ class Link:
         """The client's verified certificate, PEM; empty where it showed none."""
         found = self._servicer.auth_context().get("x509_pem_cert")
         return found[0] if found else b""
+
+    @property
+    def address(self) -> str:
+        """Where the client calls from, as grpc writes it: ``ipv4:192.0.2.1:40000``, and
+        ``unix:/path`` for the path that its own socket is bound to."""
+        return self._servicer.peer()
 
     async def receive(self) -> bytes | None:
         """The next message; None: the client sends no more, or is gone."""
