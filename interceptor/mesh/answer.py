@@ -87,14 +87,12 @@ class Answers:
     def _forwarded(self, name: str, outcome: Outcome) -> Outcome | None:
         """Where a forward zone has more to say of ``name`` than the mesh has. None: it has not."""
         zone, servers = zone_of(name, self.locale.forward_zones)
-        if not zone:
-            return None
         ours = name  # down to where the mesh has a say
         if not outcome.host:
             ours = outcome.zone  # an own zone
         elif outcome.host.startswith("*.") and is_within(name, outcome.host[2:]):
             ours = outcome.host[2:]
-        if outcome.verdict is not Verdict.PASS and len(ours) >= len(zone):
+        if not zone or (outcome.verdict is not Verdict.PASS and len(ours) >= len(zone)):
             return None
         why = f"in forward zone {zone}, sent to {' or '.join(servers)}"
         return Outcome(Verdict.FORWARD, name, zone=zone, why=why, servers=servers)
@@ -198,7 +196,7 @@ class Answers:
         if not targets:
             return None
         owner = f"{first}.{second}.{match.canonical}" if match.search else name
-        outcome = Outcome(
+        return Outcome(
             Verdict.ANSWER if qtype in (SRV, ANY) else Verdict.NODATA,
             owner,
             ((name, owner),) if match.search else (),
@@ -207,7 +205,6 @@ class Answers:
             host=match.host,
             why=f"port {first[1:]} of {self._way(host_name, match)}",
         )
-        return outcome
 
     def _targets(self, match: Match, port: str, transport: str) -> tuple[tuple[int, str], ...]:
         """(port, target) of a service port. A headless Service has one for each ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.conformance.case import Setting
+from tests.contract.conformance.world import ZONES
 
 EXCLUDED_UID, EXCLUDED_GID, INCLUDED_UID, OTHER_UID, SIDECAR_ID = 5001, 5002, 6001, 6002, 1337
 EXCLUDED_CGROUP = "aside"
@@ -26,7 +27,7 @@ SETTINGS = {
         Setting(
             "main",
             {
-                "dns": {"own_zones": ["own.example"]},
+                "dns": {"own_zones": ["own.example"], "forward_zones": ZONES},
                 "capture": {
                     "outbound": {
                         "cidrs": list(CIDRS),
@@ -65,7 +66,10 @@ SETTINGS = {
         Setting("bridge", {"capture": {"interfaces": {"bridges": ["br0"]}}}),
         Setting(
             "bridge DNS",
-            {"capture": {"enabled": False, "interfaces": {"bridges": ["br0"]}}},
+            {
+                "dns": {"forward_zones": ZONES},
+                "capture": {"enabled": False, "interfaces": {"bridges": ["br0"]}},
+            },
         ),
         Setting("tproxy", {"capture": {"inbound": {"mode": "tproxy"}}}),
         Setting(

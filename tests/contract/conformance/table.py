@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.contract.conformance import (
     answer_cases,
     edns_cases,
+    forward_cases,
     host_cases,
     loss_cases,
     passing_cases,
@@ -18,6 +19,7 @@ CASES: tuple[Case, ...] = (
     *answer_cases.CASES,
     *edns_cases.CASES,
     *passing_cases.CASES,
+    *forward_cases.CASES,
     *resolver_cases.CASES,
     *scope_cases.CASES,
     *socket_cases.CASES,

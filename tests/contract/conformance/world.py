@@ -42,9 +42,24 @@ TELLER_PORTS = (7000, 7001, 7009, 7010)
 VM_PORTS = (22, 3306, 7000, 7010, 8000, 15008)
 TWELVE, FORTY = "twelve.mesh.example", "forty.mesh.example"
 LONG = ".".join(("l" * 62, "o" * 62, "n" * 62, "g" * 46, "mesh.example"))
+ZONES = {
+    "zone.example": list(PEER),
+    "deep.own.example": [PEER[1]],
+    "dead.example": [DEAD_SERVERS[0], PEER[0]],
+    "lost.example": [LOST_SERVERS[0], DEAD_SERVERS[0]],
+    "99.198.in-addr.arpa": [PEER[0]],
+}
+"""Forward zones, and their servers: a dnsmasq on the peer, or nobody."""
+ZONED = ("198.51.100.77", "2001:db8:77::1")  # what that says of the hosts it knows
+ZONED_HOSTS = tuple(
+    f"{name}.example" for name in ("a.zone", "open.zone", "x.deep.own", "a.dead", "host.zone")
+)
 DNS_RECORDS = (
     *description.RECORDS,
-    *(f"host-record={host},{','.join(UPSTREAM)}" for host in (ONE, TWO, TWELVE, LONG)),
+    *(
+        f"host-record={host},{','.join(UPSTREAM)}"
+        for host in (ONE, TWO, TWELVE, LONG, *ZONED_HOSTS)
+    ),
     *(f"host-record={n}.numbered.example,10.77.0.61" for n in range(40)),
 )
 NAME_TABLE = {
@@ -160,6 +175,9 @@ def entries() -> list[dict[str, object]]:
         _entry(LONG, ("192.0.2.95", "2001:db8::95")),
         _entry("a.b.own.example", ("192.0.2.96", "2001:db8::96")),
         _entry("auto.mesh.example", ()),
+        _entry("host.zone.example", ("192.0.2.97",)),
+        _entry("*.wild.zone.example", ("192.0.2.98",)),
+        _entry("open.zone.example", ("192.0.2.0/28",)),  # no address: not ours to answer
         _entry(TWELVE, [str(each) for each in many[:12] + many6[:12]]),
         _entry(FORTY, [str(each) for each in many]),
     ]
@@ -209,6 +227,14 @@ def serve(lab: Lab) -> None:
     stub += ["--conf-file=/dev/null", "--user=root", "--bind-interfaces", "--cache-size=0"]
     stub += [f"--listen-address={STUB}", f"--server={SERVERS[0]}"]
     lab.start("vm", stub, "stub", detached=True)
+    zone = ["dnsmasq", "--no-resolv", "--no-hosts", "--keep-in-foreground", "--pid-file="]
+    zone += ["--conf-file=/dev/null", "--user=root", "--bind-interfaces", "--local=/example/"]
+    zone += [f"--listen-address={address}" for address in PEER]
+    zone += [f"--host-record={host},{','.join(ZONED)}" for host in ZONED_HOSTS]
+    zone += [f"--txt-record=big.zone.example,part-{n:02}-{'x' * 200}" for n in range(6)]
+    zone += ["--ptr-record=1.0.99.198.in-addr.arpa,back.zone.example"]
+    lab.start("peer", zone, "zone", detached=True)
+    wait_until(lambda: f"{PEER[0]}:53" in lab.run("peer", ["ss", "-Hlun"]).stdout, "the zone")
     for host in ("vm", "svc", "dns"):
         wait_until(lambda host=host: "ready" in lab.log(host, "teller"), "teller")  # type: ignore[misc]
     wait_until(lambda: f"{STUB}:53" in lab.run("vm", ["ss", "-Hlun"]).stdout, "the stub")
