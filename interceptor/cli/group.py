@@ -36,6 +36,7 @@ _COMMANDS = {
     "extcap": "extcap",
     "trace": "trace",
     "mesh": "mesh",
+    "authority": "authority",
     "config": "config",
     "observe": "observe",
     "lab": "lab",

@@ -31,6 +31,11 @@ class SpiffeId(NamedTuple):
     def uri(self) -> str:
         return uri(self.trust_domain, path(self.namespace, self.service_account))
 
+    @property
+    def is_legal(self) -> bool:
+        """Whether it can be read back from what it is written as."""
+        return parse(self.uri) == self
+
 
 @lru_cache(maxsize=4096)
 def path(namespace: str, service_account: str) -> str:

@@ -154,7 +154,9 @@ def test_openssl_finds_nothing_old_in_it(tmp_path: Path) -> None:
             roots.write_bytes(place.issuer.authority.roots())
             words = ("s_client", "-connect", place.address, "-alpn", "h2", "-CAfile", str(roots))
             hosts = {"192.0.2.7": "-verify_ip", authority.NAME: "-verify_hostname"}
-            asked = {name: (*words, option, name) for name, option in hosts.items()}
+            asked: dict[str, tuple[str, ...]] = {
+                name: (*words, option, name) for name, option in hosts.items()
+            }
             asked["tls1.1"] = (*words, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
             asked["rsa key exchange"] = (
                 *words,
