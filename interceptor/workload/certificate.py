@@ -108,7 +108,7 @@ def load(pem: bytes) -> x509.Certificate:
 
     try:
         return x509.load_pem_x509_certificate(pem)
-    except (ValueError, TypeError) as error:
+    except unreadable() as error:
         raise CertificateError(f"a certificate cannot be read: {error}") from error
 
 

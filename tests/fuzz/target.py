@@ -37,6 +37,8 @@ MODULES = {
     "text": "host_target",
     "worker": "host_target",
     "xds": "xds_target",
+    "relay": "controlplane_target",
+    "issued": "controlplane_target",
     "http": "http_target",
     "program": "program_target",
 }

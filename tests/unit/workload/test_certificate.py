@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def test_a_certificate_with_two_spiffe_names_has_none() -> None:
 )
 def test_what_is_no_certificate_is_refused_with_a_reason(pem: bytes, words: str) -> None:
     with pytest.raises(CertificateError, match=words):
+        certificate.read(pem)
+
+
+def test_a_certificate_of_a_version_that_there_is_not_is_refused_with_a_reason() -> None:
+    der = base64.b64decode(b"".join(ROOT.certificate.splitlines()[1:-1]))
+    odd = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020115"))
+    body = base64.encodebytes(odd)
+    pem = b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+    with pytest.raises(CertificateError, match="cannot be read"):
         certificate.read(pem)
 
 
