@@ -1,0 +1,239 @@
+"""Where the control plane is, and how a call of ours gets there.
+
+Addresses are tried in turn. Each attempt reads root, certificate and token anew, finds the name
+again, and tells in one sentence why it came to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable
+
+from interceptor.config import Config
+from interceptor.errors import InterceptorError
+from interceptor.host import admission, handshake, lookup, passing, rpc
+from interceptor.host.admission import Admission, Pair
+from interceptor.host.backoff import Backoff
+from interceptor.host.lookup import LookupFailed
+from interceptor.host.outlet import Outlet, open_outlet
+from interceptor.host.rpc import RpcError, Tls
+
+log = logging.getLogger(__name__)
+
+_REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+
+
+class Unreachable(InterceptorError):
+    """An attempt to reach a control plane failed; the message names the address and the reason."""
+
+
+class Connection:
+    """A connection with a control plane. It is not made again when it is lost: open another."""
+
+    def __init__(
+        self, channel: rpc.Channel, outlet: Outlet, metadata: Callable[[], dict[str, str]]
+    ):
+        self._channel, self._outlet = channel, outlet
+        self.metadata = metadata
+        """gRPC metadata of a call that begins now."""
+
+    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        """One question, one answer. Raises RpcError; `Target.explain` says more."""
+        return await self._channel.call(method, request, self.metadata(), timeout_s)
+
+    def stream(self, method: str) -> rpc.Call:
+        """Begin a stream."""
+        return self._channel.stream(method, self.metadata())
+
+    async def close(self) -> None:
+        """End it with all its calls."""
+        await self._channel.close()
+        await self._outlet.close()
+
+
+class Target:
+    """One user's way to the control plane, with a turn and a back-off of its own.
+
+    ``address`` is the one that was tried last, ``last_error`` why it came to nothing ("" once
+    connected), ``failures`` count.
+    """
+
+    def __init__(self, config: Config, addresses: tuple[str, ...], admission: Admission) -> None:
+        self._addresses, self.admission = addresses, admission
+        self._timeout_s = config.mesh.istiod.connect_timeout_ms / 1000
+        self._mark, self._gid = config.capture.mark, config.sidecar.gid
+        self._backoff, self._turn, self._must_wait = Backoff(), 0, False
+        self.address, self.last_error, self.failures = addresses[0], "", 0
+
+    @classmethod
+    def choose(
+        cls,
+        config: Config,
+        addresses: tuple[str, ...] = (),
+        pair: Callable[[], Pair | None] = admission.nothing,
+    ) -> Target:
+        """``addresses``: others than those of mesh.istiod. ``pair`` gives this VM's certificate."""
+        return cls(config, addresses or config.mesh.istiod.addresses, Admission(config, pair))
+
+    async def connect(self) -> Connection:
+        """Until there is a connection, whatever it takes. Each reason is told once."""
+        while True:
+            if self._must_wait:
+                await asyncio.sleep(self._backoff.next_s())
+            self._must_wait = True
+            told = self.last_error
+            for _ in self._addresses:
+                try:
+                    return await self.open()
+                except Unreachable as error:
+                    if str(error) != told:
+                        log.warning("control plane: %s", error)
+
+    def settle(self) -> None:
+        """What was connected with has proved to be a control plane: begin the next wait anew."""
+        self._backoff.reset()
+
+    async def open(self) -> Connection:
+        """One attempt, at one address; the next one is another's turn where it fails.
+
+        Raises Unreachable.
+        """
+        self.address = self._addresses[self._turn % len(self._addresses)]
+        try:
+            made = await self._open(*admission.split(self.address))
+        except InterceptorError as error:
+            self._turn += 1
+            self.failures += 1
+            self.last_error = f"{self.address}: {error}"
+            raise Unreachable(self.last_error) from error
+        self.last_error = ""
+        return made
+
+    async def _open(self, host: str, port: int) -> Connection:
+        tls = self.admission.tls(host, port)
+        try:
+            found = await lookup.find(host, self._gid, self._timeout_s)
+        except LookupFailed as error:
+            raise Unreachable(
+                f"{host} cannot be found: {error}; give it in /etc/hosts, or name an address"
+            ) from error
+        failure: InterceptorError = Unreachable(f"{host} has no address")
+        for ip in found:
+            try:
+                return await self._open_at(ip, port, tls)
+            except InterceptorError as error:
+                failure = error
+        raise failure
+
+    async def _open_at(self, ip: str, port: int, tls: Tls | None) -> Connection:
+        try:
+            outlet = await open_outlet(ip, port, self._mark, self._timeout_s)
+        except OSError as error:
+            raise Unreachable(self._reason(error, ip, port)) from error
+        channel = rpc.open_channel(outlet.address, tls)
+        made = Connection(
+            channel, outlet, lambda: self.admission.metadata(is_secret=tls is not None)
+        )
+        try:
+            await channel.ready(self._timeout_s)
+        except RpcError as error:
+            await made.close()
+            raise Unreachable(await self._examine(ip, port, tls, error)) from error
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+    def _reason(self, error: OSError, ip: str, port: int) -> str:
+        if isinstance(error, TimeoutError):
+            return f"{ip} does not answer on port {port} in {self._timeout_s:g} s"
+        if error.errno == errno.ECONNREFUSED:
+            return f"{ip} refuses connections on port {port}: nobody listens there"
+        return f"{ip} port {port}: {error.strerror or error}"
+
+    async def _examine(self, ip: str, port: int, tls: Tls | None, error: RpcError) -> str:
+        """gRPC gave up a connection that was made: why."""
+        if tls is None:
+            return f"{ip} port {port} does not speak gRPC without TLS (mesh.istiod.tls): {error}"
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                opened = await passing.connect(ip, port, self._mark)
+        except OSError as again:
+            return self._reason(again, ip, port)
+        found = await handshake.explain(opened, tls, self._timeout_s)
+        return f"{ip} port {port}: {found or error}"
+
+    def explain(self, error: RpcError) -> str:
+        """What a call failed of, for people; with what is wrong with our token where that may be
+        the reason."""
+        found = self.admission.explain() if error.code in _REFUSALS else ""
+        return f"{self.address}: {error}" + (f" ({found})" if found else "")
+
+
+class Line:
+    """Streams through one target, each with a connection to itself."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.reason = ""
+
+    @property
+    def address(self) -> str:
+        """Of the control plane that was tried last."""
+        return self._target.address
+
+    @property
+    def last_error(self) -> str:
+        """Why that came to nothing, or how the last stream ended."""
+        return self._target.last_error or self.reason
+
+    @property
+    def failures(self) -> int:
+        """Attempts in vain."""
+        return self._target.failures
+
+    async def open(self, method: str) -> Held:
+        """A stream of a control plane that answers; waits, with back-off, until there is one."""
+        connection = await self._target.connect()
+        return Held(connection, method, self)
+
+    def end(self, error: RpcError) -> None:
+        """A stream has ended in an error."""
+        self.reason = self._target.explain(error)
+
+    def settle(self) -> None:
+        """A stream has given something."""
+        self.reason = ""
+        self._target.settle()
+
+
+class Held:
+    """A stream that has its connection to itself; both end by `cancel`."""
+
+    def __init__(self, connection: Connection, method: str, line: Line) -> None:
+        self._connection, self._line = connection, line
+        self._call = connection.stream(method)
+        self._closing: asyncio.Task[None] | None = None
+
+    async def send(self, message: bytes) -> None:
+        """As rpc.Call."""
+        await self._call.send(message)
+
+    async def receive(self) -> bytes | None:
+        """As rpc.Call."""
+        try:
+            message = await self._call.receive()
+        except RpcError as error:
+            self._line.end(error)
+            raise
+        if message is not None:
+            self._line.settle()
+        return message
+
+    def cancel(self) -> None:
+        """End it now, in any state."""
+        self._call.cancel()
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._connection.close())
