@@ -4,6 +4,7 @@ this host itself, by Istio's source address for what was through inbound already
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from contextlib import suppress
 from ipaddress import IPv4Address, ip_address
@@ -31,7 +32,7 @@ async def connect(host: str, port: int, mark: int) -> socket.socket:
             return opened
         except OSError as error:
             opened.close()
-            failure = error
+            failure = OSError(error.errno, os.strerror(error.errno or 0))  # asyncio's says less
         except BaseException:
             opened.close()
             raise

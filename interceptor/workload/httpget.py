@@ -40,7 +40,7 @@ class NotHttp(Exception):
 def render(url: str, headers: Mapping[str, str]) -> bytes:
     """The request for ``url``. ``headers`` win over ours; none brings lines of its own."""
     parts = urlsplit(url)
-    path = quote(parts.path or "/", safe=_SAFE) + (f"?{parts.query}" if parts.query else "")
+    path = quote(parts._replace(scheme="", netloc="", fragment="").geturl() or "/", safe=_SAFE)
     own = {"Host": parts.netloc, "User-Agent": AGENT, "Accept": "*/*", "Connection": "close"}
     given = {name.title(): value for name, value in headers.items()}
     lines = [f"GET {path} HTTP/1.1", *(f"{key}: {text}" for key, text in (own | given).items())]
@@ -52,7 +52,8 @@ def decode(head: bytes) -> Answer:
     first, *lines = head.decode("latin-1").split("\n")
     version, _, rest = first.partition(" ")
     status = rest[:3]
-    if not version.startswith("HTTP/1.") or not (status.isascii() and status.isdigit()):
+    is_number = len(status) == 3 and status.isascii() and status.isdigit()
+    if not version.startswith("HTTP/1.") or not is_number:
         raise NotHttp(f"the answer begins {first.strip()[:40]!r}, which is not HTTP/1")
     fields = {
         name.strip().lower(): value.strip()

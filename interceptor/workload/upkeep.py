@@ -61,12 +61,14 @@ class Upkeep:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[object]] = []
         self._probing: asyncio.Task[object] | None = None
-        self._was_healthy = False
+        self._was_healthy = self._is_open = False
         rim = Rim(self._observe, sidecar, self._take)
         self.health = Health(rim, decide_probes(config, None))
 
     async def open(self) -> None:
         """Begin. What fails is tried again, and told."""
+        self._is_open = True
+        self._changed.set()
         if self._registration is not None:
             self._was_healthy = await asyncio.to_thread(self._registration.was_healthy)
             self._spawn(endure("this VM's entry", self._keep_entry))
@@ -103,7 +105,7 @@ class Upkeep:
         if self._probing is not None:
             self._probing.cancel()
             self._probing = None
-        if self.health.wanted:
+        if self.health.wanted and self._is_open:
             work = endure("the service's health", self.health.run)
             self._probing = asyncio.get_running_loop().create_task(work)
 
