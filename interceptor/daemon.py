@@ -15,7 +15,7 @@ from time import monotonic
 
 import structlog
 
-from interceptor import assembly, loss, report, witness
+from interceptor import affiliation, assembly, loss, report, witness
 from interceptor.capture import tenure
 from interceptor.capture.backend import Choice
 from interceptor.capture.guard import Guard
@@ -130,8 +130,10 @@ class Daemon:
         if config.sidecar.mode == "managed":
             settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, facts)
             join = tuple(self.tenure.wrap(())) if self.tenure is not None else ()
-            self.sidecar = Managed(config, settings_of, self._on_sidecar, join)
+            belonging = await asyncio.to_thread(affiliation.observe, config, self.membership.pair)
+            self.sidecar = Managed(config, settings_of, belonging, self._on_sidecar, join)
             await self.sidecar.open(self.table)
+            self.situation.note_sidecar(self.sidecar.process.state)
         elif config.sidecar.mode == "external" and config.capture.enabled:
             self.situation.look_for_sidecar()
         if self.tenure is not None:

@@ -23,6 +23,9 @@ DROPS = {"queue-full": "queue", "socket-full": "socket"}
 GAUGED = ("kept-from-kernel",)
 """Among the worker's events, what is not counted but is so."""
 
+ASKED = "asked"
+"""Among what is counted of configuration, Envoy's own requests."""
+
 CAUSES = tuple(each.value for each in Cause)
 """All of them are told from the start, as 0: a rate sees the first one, too."""
 
@@ -163,7 +166,7 @@ def _worker(is_alive: bool, beat_age_s: float, restarts: int) -> Figures:
 
 
 def _sidecar(sidecar: Managed) -> Figures:
-    process, served = sidecar.process, sidecar.server.status()
+    process, served = sidecar.process, sidecar.feed.status()
     figures: dict[str, Values] = {
         "sidecar_up": _one(process.state is State.LIVE),
         "sidecar_restarts": _one(process.restarts),
@@ -174,10 +177,23 @@ def _sidecar(sidecar: Managed) -> Figures:
             sum(count for (what, _), count in served.counts.items() if what == "refused")
         ),
         "xds_responses": {
-            (what, kind.lower()): float(count) for (what, kind), count in served.counts.items()
+            (what, kind.lower()): float(count)
+            for (what, kind), count in served.counts.items()
+            if what != ASKED
         },
         "xds_refused_resources": _one(sum(len(item.names) for item in served.refusals)),
     }
     if latencies := sorted(served.latencies_s):
         figures["xds_ack_median_seconds"] = _one(latencies[len(latencies) // 2])
+    if (uplink := served.uplink) is not None:
+        figures |= {
+            "xds_requests": {
+                (kind.lower(),): float(count)
+                for (what, kind), count in served.counts.items()
+                if what == ASKED
+            },
+            "xds_streams_ended": {("envoy",): served.ended, ("control_plane",): uplink.ends},
+            "xds_control_plane_up": _one(uplink.is_up),
+            "xds_control_plane_failures": _one(uplink.failures),
+        }
     return figures

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 import structlog
 
 from interceptor.config import Config
-from interceptor.mesh.table import MeshTable
+from interceptor.host.endure import PASSING
+from interceptor.mesh.table import EMPTY, MeshTable
+from interceptor.proving import Proving
 from interceptor.sidecar.admin import LIVE, Admin
 from interceptor.sidecar.managed import Managed
 from interceptor.sidecar.process import State
 
 if TYPE_CHECKING:
+    from interceptor.host.admission import Pair
     from interceptor.workload.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
@@ -32,19 +35,27 @@ class Membership:
     def __init__(self, config: Config, sidecar: Callable[[], Managed | None]) -> None:
         self._config = config
         self._sidecar = sidecar
+        self._table = EMPTY
         self._upkeep: Upkeep | None = None
+        self.proving = Proving(config)
 
     async def open(self) -> None:
         """Begin every part that is configured. Never raises for one that cannot."""
+        try:
+            await self.proving.open()
+        except PASSING as error:
+            log.error("this VM has no identity", why=str(error))
         workload = self._config.workload
         if workload.group or workload.entry or workload.probe or workload.startup:
             from interceptor.workload.upkeep import Upkeep
 
             self._upkeep = Upkeep(self._config, self._why_not_live, self._tell_health)
+            self._upkeep.follow(self._table.groups)
             await self._upkeep.open()
 
     def follow(self, table: MeshTable) -> None:
-        """The mesh has changed."""
+        """The mesh has changed. It may be known before this is open."""
+        self._table = table
         if self._upkeep is not None:
             self._upkeep.follow(table.groups)
 
@@ -55,6 +66,11 @@ class Membership:
 
     async def close(self) -> None:
         """End what the sidecar needed until now."""
+        await self.proving.close()
+
+    def pair(self) -> Pair | None:
+        """This VM's certificate, for whoever calls the control plane; None: it has none."""
+        return self.proving.pair()
 
     async def _why_not_live(self) -> str:
         """Of the sidecar, by which the mesh's calls come."""
@@ -74,4 +90,7 @@ class Membership:
 
     def status(self) -> dict[str, object]:
         """The parts of `status` that are about this VM as a member."""
-        return {"workload": {} if self._upkeep is None else self._upkeep.status()}
+        return {
+            "identity": self.proving.status(),
+            "workload": {} if self._upkeep is None else self._upkeep.status(),
+        }

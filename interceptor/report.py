@@ -16,8 +16,10 @@ from interceptor.errors import InterceptorError
 from interceptor.host.lifeline import Lifeline
 from interceptor.mesh import export
 from interceptor.running import Running, good_age_s, has_programs, ready
-from interceptor.sidecar import bootstrap
+from interceptor.sidecar import fixture
 from interceptor.sidecar.admin import Admin, Unreachable
+
+REFUSALS = 100  # that are told one by one
 
 
 def status(daemon: Running) -> dict[str, object]:
@@ -128,9 +130,9 @@ def _sidecar(daemon: Running) -> dict[str, object]:
     sidecar = daemon.sidecar
     if sidecar is None:
         return {"mode": daemon.config.sidecar.mode}
-    served = sidecar.server.status()
+    served = sidecar.feed.status()
     latencies = sorted(served.latencies_s)
-    return {
+    tree: dict[str, object] = {
         "mode": "managed",
         "state": sidecar.process.state.value,
         "pid": sidecar.process.pid,
@@ -141,11 +143,14 @@ def _sidecar(daemon: Running) -> dict[str, object]:
         "configured": served.is_configured,
         "ack_p50_ms": round(latencies[len(latencies) // 2] * 1000, 2) if latencies else None,
         "refused": [
-            {"kind": item.kind.name, "names": list(item.names), "reason": item.reason}
-            for item in served.refusals
+            {**dataclasses.asdict(item), "names": list(item.names[:REFUSALS])}
+            for item in served.refusals[:REFUSALS]
         ],
         "conflicts": sidecar.conflicts,
     }
+    if served.uplink is not None:
+        tree["control_plane"] = dataclasses.asdict(served.uplink)
+    return tree
 
 
 def sidecar_usage(daemon: Running) -> dict[str, object]:
@@ -159,9 +164,8 @@ def sidecar_usage(daemon: Running) -> dict[str, object]:
         used = admin.usage()
     except Unreachable as error:
         return {"clusters": [], "problem": str(error)}
-    own = (bootstrap.ADS, bootstrap.ADMIN)
     return {
-        "clusters": [dataclasses.asdict(each) for each in used if each.cluster not in own],
+        "clusters": [dataclasses.asdict(each) for each in used if each.cluster not in fixture.OWN],
         "problem": "",
     }
 

@@ -62,6 +62,13 @@ class Situation:
         if is_away and not self.bypasses:
             log.warning("no sidecar listens", port=port, captured="connections are refused")
 
+    def note_sidecar(self, state: State) -> None:
+        """How the managed one is, before the first plan is made. It may have nobody yet who
+        configures it, and then it does not listen."""
+        self._is_away = bool(self.needs_bypass(state))
+        if state is not State.LIVE and not self._may_bypass:
+            log.warning("the sidecar is not live", captured="connections are refused")
+
     def cover(self, difference: Difference) -> bool:
         """Follow the mesh. Whether there are other addresses to capture now."""
         return self._coverage.follow(difference)

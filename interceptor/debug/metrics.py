@@ -29,6 +29,8 @@ UNTOUCHED = ("pass", "long", "exempt", "torn", "no-worker", "lease", "no-view", 
 ANSWER_SECONDS = "interceptor_dns_answer_seconds"
 QUERIES = "interceptor_dns_queries"
 
+FAILURES = "control_plane_failures"
+
 Values = Mapping[tuple[str, ...], float]
 """The values of a family's labels, in its order → the figure. Without labels: ``()``."""
 
@@ -106,6 +108,10 @@ FAMILIES = (
     _counter("xds_responses", "Responses sent to Envoy, and its answers.", "what", "kind"),
     _gauge("xds_refused_resources", "Resources that Envoy refuses now."),
     _gauge("xds_streams", "Streams of configuration that are open."),
+    _counter("xds_requests", "Requests of Envoy that went to the control plane.", "kind"),
+    _counter("xds_streams_ended", "Streams of Envoy's configuration that are over.", "by"),
+    _gauge("xds_control_plane_up", "Whether Envoy's stream to the control plane is up; 1: it is."),
+    _counter("xds_control_plane_failures", "Attempts in vain to open one."),
     _gauge("xds_ack_median_seconds", "Until Envoy's answer to a response; of the last 1024."),
     _gauge("ready", "Whether rules and table are in and everything lives; 1: ready."),
     _gauge("build_info", "The version that runs; always 1.", "version"),
@@ -188,6 +194,29 @@ def _istio_aliases(now: Snapshot) -> Iterator[Metric]:
     )
     upstream.add_metric([], [("+Inf", 0.0)], 0)
     yield upstream
+    yield from _istio_xds(now)
+
+
+def _istio_xds(now: Snapshot) -> Iterator[Metric]:
+    """Istio's names of what passes between Envoy and its control plane; none without one."""
+    asked, up = (now.figures.get(f"interceptor_xds_{name}") for name in ("requests", FAILURES))
+    if asked is None or up is None:
+        return
+    answers = now.figures.get("interceptor_xds_responses", {})
+    sent = sum(count for (what, _), count in answers.items() if what == "sent")
+    ended = now.figures.get("interceptor_xds_streams_ended", {})
+    for name, text, count in (
+        ("xds_proxy_requests", "Envoy's requests that were carried", sum(asked.values())),
+        ("xds_proxy_responses", "Responses that were carried to Envoy", sent),
+        ("istiod_connection_failures", "Attempts in vain to reach istiod", sum(up.values())),
+        (
+            "istiod_connection_terminations",
+            "Streams istiod ended",
+            ended.get(("control_plane",), 0),
+        ),
+        ("envoy_connection_terminations", "Streams of Envoy's, over", ended.get(("envoy",), 0)),
+    ):
+        yield CounterMetricFamily(f"istio_agent_{name}", f"{text} (Istio's name).", value=count)
 
 
 class _Scrape(Collector):

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from interceptor.host import rpcserver
 from interceptor.sidecar.resource import Catalogue, Change, Key, Kind, diff
+from interceptor.sidecar.served import Refusal, Status
 from interceptor.sidecar.stream import Request, Response, Stream, Verdict
 
 log = logging.getLogger(__name__)
@@ -28,28 +29,6 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD = "DeltaAggregatedResources"
 LATENCIES = 1024  # the last so many are kept
 KINDS = {kind.value: kind for kind in Kind}
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A response that Envoy did not take. ``names`` are the resources that its message names,
-    or all of the response's where it names none; the others were taken."""
-
-    kind: Kind
-    names: tuple[str, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """``latencies_s``: from sending to Envoy's answer, the newest last.
-    ``counts`` by ``sent``, ``acked``, ``refused`` and kind."""
-
-    streams: int
-    is_configured: bool
-    counts: dict[tuple[str, str], int]
-    refusals: tuple[Refusal, ...]
-    latencies_s: tuple[float, ...]
 
 
 class Server:
@@ -166,7 +145,7 @@ class Server:
             return
         self._counts["refused", kind.name] += 1
         named = tuple(name for name in names if name in verdict.error)
-        refusal = Refusal(kind, named or tuple(names), verdict.error)
+        refusal = Refusal(kind.name, named or tuple(names), verdict.error)
         for name in refusal.names:
             self._refusals[kind, name] = refusal
         log.warning("envoy refused %s %s: %s", kind.name, ", ".join(refusal.names), verdict.error)

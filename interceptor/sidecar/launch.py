@@ -16,11 +16,13 @@ DRAIN_S = 600  # how long a removed service's connections may go on
 @dataclass(frozen=True, slots=True)
 class Files:
     """Where the sidecar's files are. ``folder`` is open to the sidecar's group, nobody else;
-    ``admin`` is a socket that Envoy makes, in a folder where it may."""
+    ``admin`` is a socket that Envoy makes, in a folder where it may. By ``socket`` it gets its
+    configuration, by ``sds`` its certificates."""
 
     folder: Path
     bootstrap: Path
     socket: Path
+    sds: Path
     admin: Path
     record: Path
     log: Path
@@ -33,6 +35,7 @@ def files(run_dir: Path) -> Files:
         folder=folder,
         bootstrap=folder / "bootstrap.json",
         socket=folder / "xds.sock",
+        sds=folder / "sds.sock",
         admin=folder / "admin" / "sock",
         record=run_dir / "sidecar.pid",
         log=run_dir / "sidecar.log",

@@ -1,30 +1,52 @@
-"""The managed sidecar as one thing: its configuration server, its resources, its process.
-
-gRPC and Envoy's messages, a fifth of a second and 18 MB, are imported by the first Managed that
-is made: a daemon without a managed sidecar does not need them.
-"""
+"""The managed sidecar as one thing: where its configuration comes from, and its process."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from interceptor.config import Config
 from interceptor.errors import InterceptorError
 from interceptor.mesh.table import Difference, MeshTable
 from interceptor.sidecar import binary, bootstrap, folder, launch
 from interceptor.sidecar.admin import Admin
+from interceptor.sidecar.composed import Composed
 from interceptor.sidecar.process import Sidecar, State
+from interceptor.sidecar.served import Status
 from interceptor.sidecar.setting import Settings, access_log_path
 
 if TYPE_CHECKING:
-    from interceptor.sidecar.resources import Snapshot
+    from interceptor.sidecar.relay import Dial
+
+log = logging.getLogger(__name__)
 
 LIVE_S = 30.0  # a start on a small VM, with a large mesh
-SETTLED_S = 1.0  # how long a change waits for an Envoy that does not answer
-SLICE = 200  # hosts that may be worked out in the loop itself
+RELAYED_LIVE_S = 10.0  # somebody else's control plane may be away: names are answered all the same
+
+
+class Feed(Protocol):
+    """Where Envoy's configuration comes from."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def follow(self, difference: Difference) -> None: ...
+    def status(self) -> Status: ...
+    @property
+    def conflicts(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """How this Envoy belongs to a mesh. ``sds``: the socket that it gets certificates from, None
+    where it has none. ``dial``: the way to the control plane that configures it; None: we do."""
+
+    node: bootstrap.Node
+    sds: Path | None = None
+    dial: Dial | None = None
 
 
 class Managed:
@@ -37,25 +59,22 @@ class Managed:
         self,
         config: Config,
         settings: Settings,
+        belonging: Belonging,
         on_state: Callable[[State], None],
         join: tuple[str, ...] = (),
     ) -> None:
-        from interceptor.sidecar import resources
-        from interceptor.sidecar.ads import Server
-
-        self._config = config
         self._files = launch.files(config.agent.run_dir)
-        self._snapshot: Snapshot = resources.empty(settings)
-        self._update = resources.update
-        self.server = Server(self._files.socket, config.sidecar.gid)
+        self.feed = _feed(config, settings, belonging)
+        self._is_ours = belonging.dial is None
         is_open = config.sidecar.admin == "loopback"
         self.admin = Admin(config.sidecar.admin_port if is_open else self._files.admin)
         place = bootstrap.Place(
-            name=config.node.name or socket.gethostname().partition(".")[0],
-            addresses=settings.own_addresses,
+            node=belonging.node,
             socket=str(self._files.socket),
             ipv6=settings.ipv6,
             admin="" if is_open else str(self._files.admin),
+            sds=str(belonging.sds or ""),
+            is_relayed=belonging.dial is not None,
         )
         program = binary.find(config.sidecar.binary)
         text = bootstrap.build(config, place)
@@ -65,40 +84,32 @@ class Managed:
         self.process = Sidecar(self._wanted, self._files, self.admin, on_state, log_path)
 
     async def open(self, table: MeshTable) -> None:
-        """Serve the table and have Envoy live. Raises InterceptorError when it is not in time."""
+        """Serve the table and have Envoy live. Raises InterceptorError when it is not in time;
+        where another control plane configures it, that is none of our faults: it is waited for a
+        little, and the daemon goes on."""
         folder.prepare(self._wanted, self._files, self._log_path)
-        await self.follow(Difference(tuple(table.hosts.values())))
-        await self.server.open()
+        await self.feed.follow(Difference(tuple(table.hosts.values())))
+        await self.feed.open()
         await self.process.start()
-        if not await self.process.wait_live(LIVE_S):
-            last = folder.tail(self._files.log) or "it logged nothing"
+        if await self.process.wait_live(LIVE_S if self._is_ours else RELAYED_LIVE_S):
+            return
+        last = folder.tail(self._files.log) or "it logged nothing"
+        if self._is_ours:
             raise InterceptorError(
                 f"envoy is not live after {LIVE_S:g} s; the end of {self._files.log}: {last}"
             )
+        uplink = self.feed.status().uplink
+        why = uplink.last_error if uplink is not None and not uplink.is_up else last
+        log.warning("envoy has no configuration yet: %s", why)
 
     async def follow(self, difference: Difference) -> None:
-        """Bring Envoy's configuration up to date, and wait until it has taken it: a name that
-        is answered before its listener is there would be dialled as a stranger's address.
-
-        A large change is worked out in a thread, at once: each update copies the
-        snapshot's dictionaries, so that many slices of a large mesh would cost
-        the square of it.
-        """
-        if len(difference.upserted) + len(difference.removed) > SLICE:
-            self._snapshot, change = await asyncio.to_thread(
-                self._update, self._snapshot, difference
-            )
-        else:
-            self._snapshot, change = self._update(self._snapshot, difference)
-        if change:
-            self.server.set(self._snapshot.resources, change)
-            if self.server.status().streams:
-                await self.server.wait_settled(SETTLED_S)
+        """Bring Envoy's configuration up to date with the table."""
+        await self.feed.follow(difference)
 
     @property
     def conflicts(self) -> list[str]:
         """Hosts that lost an address and port to another, a sentence each."""
-        return [str(item) for found in self._snapshot.conflicts.values() for item in found]
+        return self.feed.conflicts
 
     async def reopen_logs(self) -> None:
         """After a rotation. The new file is ours to make: Envoy may not, in a folder of root's."""
@@ -111,4 +122,13 @@ class Managed:
             await self.process.leave()
         else:
             await self.process.stop(drain_s)
-        await self.server.close()
+        await self.feed.close()
+
+
+def _feed(config: Config, settings: Settings, belonging: Belonging) -> Feed:
+    socket, group = launch.files(config.agent.run_dir).socket, config.sidecar.gid
+    if belonging.dial is None:
+        return Composed(socket, group, settings)
+    from interceptor.sidecar.relay import Relay  # gRPC costs 60 ms and 15 MB
+
+    return Relay(socket, belonging.dial, group)

@@ -141,10 +141,13 @@ class Sidecar:
                 self._respawn()
 
     async def _wait_live(self) -> None:
-        """Until it says so. One that was adopted and hangs is ended, to be started anew."""
-        began_s = time.monotonic()
-        while await asyncio.to_thread(self._admin.state) != LIVE:
-            if self.was_adopted and time.monotonic() - began_s > pulse.END_S:
+        """Until it says so. One that was adopted and hangs is ended, to be started anew; one that
+        has nobody to configure it yet says that it is initializing."""
+        heard_s = time.monotonic()
+        while (state := await asyncio.to_thread(self._admin.state)) != LIVE:
+            if state:
+                heard_s = time.monotonic()
+            if self.was_adopted and time.monotonic() - heard_s > pulse.END_S:
                 log.error("the adopted envoy, pid %d, is ended: it does not answer", self.pid)
                 pid.send_signal(self._pidfd, signal.SIGKILL)
                 return await asyncio.sleep(TERM_S)

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from interceptor.host import rpcserver, wait
 from interceptor.host.rpc import RpcError
+from interceptor.mesh.table import Difference
 from interceptor.sidecar.envelope import Form
 from interceptor.sidecar.passage import Passage
 from interceptor.sidecar.served import Refusal, Status, Uplink
@@ -29,27 +30,37 @@ log = logging.getLogger(__name__)
 
 SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 QUIET_S = 0.05
+SETTLED_S = 0.5  # how long a table waits for Envoy
 REPLACED = RpcError("ABORTED", "Envoy has begun another stream")
 
 
-class Call(Protocol):
-    """One stream of a control plane, as `host.rpc` has it."""
+class Line(Protocol):
+    """One stream of a control plane."""
 
     async def send(self, message: bytes) -> None: ...
     async def receive(self) -> bytes | None: ...
-    def cancel(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Dial(Protocol):
-    """How the control plane is reached."""
+    """How the control plane is reached; `way.Way`, but for tests."""
 
-    address: str
-    """Of the last control plane that was tried."""
-    last_error: str
-    """Why that came to nothing."""
-    failures: int
+    @property
+    def address(self) -> str:
+        """Of the control plane that was tried last."""
+        ...
 
-    async def open(self, method: str) -> Call:
+    @property
+    def last_error(self) -> str:
+        """Why that came to nothing, if it did."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """Attempts in vain so far."""
+        ...
+
+    async def open(self, method: str) -> Line:
         """A stream of a control plane that answers; waits, with back-off, until there is one."""
         ...
 
@@ -81,6 +92,18 @@ class Relay:
         if self._server is not None:
             await self._server.close()
             self._server = None
+
+    async def follow(self, _difference: Difference) -> None:
+        """The mesh has changed, as its names tell us. Envoy hears of it by a stream of its own:
+        wait a little until it has, for a name that is answered before its listener is there
+        would be dialled as a stranger's address."""
+        if self._is_up:
+            await self.wait_quiet(SETTLED_S)
+
+    @property
+    def conflicts(self) -> list[str]:
+        """None that we know of: the control plane settles them."""
+        return []
 
     async def wait_quiet(self, timeout_s: float) -> bool:
         """Wait until Envoy has answered for all that came down, and nothing moves; whether so."""
@@ -134,12 +157,12 @@ class Relay:
     async def _carry(self, form: Form, link: rpcserver.Link) -> None:
         """Raises RpcError as the control plane ended its stream, where it did."""
         log.info("envoy asks for its configuration (%s)", form.name.lower())
-        call = await self._dial.open(f"{SERVICE}{form.value}")
+        line = await self._dial.open(f"{SERVICE}{form.value}")
         self._passage.begin()
         self._turn(is_up=True)
         log.info("envoy is connected with the control plane at %s", self._dial.address)
-        up = asyncio.create_task(self._lift(form, link, call))
-        down = asyncio.create_task(self._lower(form, link, call))
+        up = asyncio.create_task(self._lift(form, link, line))
+        down = asyncio.create_task(self._lower(form, link, line))
         try:
             await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
             for task in (down, up):
@@ -154,18 +177,18 @@ class Relay:
             raise
         finally:
             self._turn(is_up=False)
-            call.cancel()
             await wait.cancelled({up, down})
+            await line.close()
 
-    async def _lift(self, form: Form, link: rpcserver.Link, call: Call) -> None:
+    async def _lift(self, form: Form, link: rpcserver.Link, line: Line) -> None:
         while (message := await link.receive()) is not None:
             refusal = self._passage.ask(form, message, monotonic())
             if refusal is not None:
                 _tell(refusal)
-            await call.send(message)
+            await line.send(message)
 
-    async def _lower(self, form: Form, link: rpcserver.Link, call: Call) -> None:
-        while (message := await call.receive()) is not None:
+    async def _lower(self, form: Form, link: rpcserver.Link, line: Line) -> None:
+        while (message := await line.receive()) is not None:
             self._passage.tell(form, message, monotonic())
             await link.send(message)
         raise RpcError("UNAVAILABLE", "the control plane ended the stream")

@@ -178,9 +178,8 @@ class World:
         own = (ip_address(VM4), ip_address(VM6))
         self.settings = setting.choose(self.config, own)
         self.files = launch.files(run_dir)
-        self.place = bootstrap.Place(
-            "vm-1", own, str(self.files.socket), admin=str(self.files.admin)
-        )
+        self.node = bootstrap.Node(f"sidecar~{VM4}~vm-1.shop~shop.svc.cluster.local", "vm-1.shop")
+        self.place = bootstrap.Place(self.node, str(self.files.socket), admin=str(self.files.admin))
         self.admin = Admin(self.files.admin)
         self.table = MeshTable()
         self.snapshot = resources.build(self.table, self.settings)

@@ -8,7 +8,7 @@ import pytest
 
 from interceptor.mesh.model import AppProtocol
 from interceptor.mesh.table import MeshTable, diff
-from interceptor.sidecar.managed import Managed
+from interceptor.sidecar.managed import Belonging, Managed
 from interceptor.sidecar.process import State
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
@@ -26,7 +26,7 @@ def test_a_daemon_opens_follows_leaves_and_comes_back(make_world, servers, make_
     loop, settings = world.loop, world.settings
 
     async def make() -> Managed:
-        return Managed(world.config, settings, states.append)
+        return Managed(world.config, settings, Belonging(world.node), states.append)
 
     def table(endpoint: str) -> MeshTable:
         host = make_service("db.com", "10.96.0.11", ((endpoint, 9000),), port=3306, protocol=TCP)
@@ -40,7 +40,6 @@ def test_a_daemon_opens_follows_leaves_and_comes_back(make_world, servers, make_
         with world.connect("10.96.0.11", 3306) as connection:
             assert connection.recv(99).startswith(b"t1")
             loop.run(sidecar.follow(diff(first, second)))
-            assert loop.run(sidecar.server.wait_settled(5))
             number = sidecar.process.pid
             loop.run(sidecar.close(None))
             sidecar = loop.run(make())
@@ -65,7 +64,7 @@ def test_hosts_that_lose_an_address_are_told(make_world, servers, make_service):
     world = make_world()
 
     async def conflicts() -> list[str]:
-        sidecar = Managed(world.config, world.settings, lambda state: None)
+        sidecar = Managed(world.config, world.settings, Belonging(world.node), lambda state: None)
         hosts = [make_service(name, "10.96.0.11", port=1, protocol=TCP) for name in ("a.b", "c.d")]
         await sidecar.follow(diff(MeshTable(), MeshTable({host.name: host for host in hosts})))
         return sidecar.conflicts

@@ -68,7 +68,7 @@ def external(port: int) -> Told:
 def test_the_sidecar_s_clusters_are_those_that_carry_the_mesh() -> None:
     port = serve_once(
         "cluster.admin.upstream_rq_total: 9\n"
-        "cluster.interceptor-ads.upstream_cx_active: 1\n"
+        "cluster.xds-grpc.upstream_cx_active: 1\n"
         "cluster.outbound|80||a;.upstream_rq_total: 3\n"
     )
     found = report.sidecar_usage(external(port))

@@ -119,7 +119,7 @@ def test_a_refusal_is_kept_until_the_resource_changes(path: Path) -> None:
             await client.ask(Kind.CLUSTER, response_nonce=response.nonce, error_detail=reason)
             await until(lambda: bool(server.status().refusals))
             (refusal,) = server.status().refusals
-            assert (refusal.kind, refusal.names) == (Kind.CLUSTER, ("bad",))
+            assert (refusal.kind, refusal.names) == ("CLUSTER", ("bad",))
             assert refusal.reason == "Error adding cluster bad: no"
             server.set(catalogue(good=1, bad=2))
             assert server.status().refusals == ()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from envoy.config.bootstrap.v3 import bootstrap_pb2
+from envoy.extensions.bootstrap.internal_listener.v3 import internal_listener_pb2  # noqa: F401
 from envoy.extensions.filters.http.router.v3 import router_pb2  # noqa: F401
 from envoy.extensions.filters.network.http_connection_manager.v3 import (  # noqa: F401
     http_connection_manager_pb2,
@@ -25,7 +25,14 @@ from interceptor.sidecar import bootstrap
 
 RUN = "/run/interceptor/sidecar"
 ADMIN = f"{RUN}/admin/sock"
-PLACE = bootstrap.Place("vm-1", (ip_address("192.0.2.9"),), f"{RUN}/xds.sock", admin=ADMIN)
+NODE = bootstrap.Node(
+    "sidecar~192.0.2.9~vm-1.vm~vm.svc.cluster.local",
+    "mysql.vm",
+    ("eu", "eu-1", "a"),
+    {"NETWORK": "net-1", "LABELS": {"app": "mysql"}},
+)
+PLACE = bootstrap.Place(NODE, f"{RUN}/xds.sock", admin=ADMIN)
+RELAYED = dataclasses.replace(PLACE, sds=f"{RUN}/sds.sock", is_relayed=True)
 
 
 def build(text: str = "", place: bootstrap.Place = PLACE) -> dict[str, Any]:
@@ -35,17 +42,52 @@ def build(text: str = "", place: bootstrap.Place = PLACE) -> dict[str, Any]:
 
 def test_the_bootstrap_is_one_that_envoy_can_read() -> None:
     """By its own schema: an unknown or misspelt field would raise."""
-    Parse(bootstrap.build(parse(""), PLACE), bootstrap_pb2.Bootstrap())
+    for place in (PLACE, RELAYED):
+        Parse(bootstrap.build(parse(""), place), bootstrap_pb2.Bootstrap())
 
 
-def test_the_node_says_who_we_are_as_istiod_reads_it() -> None:
-    text = "node: {namespace: vm, locality: eu/eu-1/a, labels: {app: mysql}, network: net-1}"
-    node = build(text)["node"]
-    assert node["id"] == "sidecar~192.0.2.9~vm-1.vm~vm.svc.cluster.local"
-    assert node["cluster"] == "mysql.vm"
-    assert node["locality"] == {"region": "eu", "zone": "eu-1", "sub_zone": "a"}
-    assert node["metadata"]["LABELS"] == {"app": "mysql"}
-    assert node["metadata"]["NETWORK"] == "net-1"
+def test_the_node_is_the_member_s() -> None:
+    assert build()["node"] == {
+        "id": NODE.id,
+        "cluster": "mysql.vm",
+        "locality": {"region": "eu", "zone": "eu-1", "sub_zone": "a"},
+        "metadata": {"NETWORK": "net-1", "LABELS": {"app": "mysql"}},
+    }
+
+
+def clusters(tree: dict[str, Any]) -> dict[str, Any]:
+    return {item["name"]: item for item in tree["static_resources"]["clusters"]}
+
+
+def endpoint(cluster: dict[str, Any]) -> Any:
+    (place,) = cluster["load_assignment"]["endpoints"]
+    return place["lb_endpoints"][0]["endpoint"]["address"]
+
+
+def test_certificates_come_by_the_name_that_every_resource_calls_it_by() -> None:
+    assert "sds-grpc" not in clusters(build())
+    for relayed in (False, True):
+        place = dataclasses.replace(PLACE, sds="/x/sds.sock", is_relayed=relayed)
+        assert endpoint(clusters(build("", place))["sds-grpc"]) == {"pipe": {"path": "/x/sds.sock"}}
+
+
+def test_istiod_s_resources_find_what_istio_s_bootstrap_has() -> None:
+    tree = build("agent: {listen: '[::1]:16020'}", RELAYED)
+    found = clusters(tree)
+    assert list(found) == ["xds-grpc", "admin", "sds-grpc", "prometheus_stats", "agent"]
+    agent = {"socket_address": {"address": "::1", "port_value": 16020}}
+    assert endpoint(found["agent"]) == agent
+    stats = {"socket_address": {"address": "127.0.0.1", "port_value": 15000}}
+    assert endpoint(found["prometheus_stats"]) == stats
+    assert [item["name"] for item in tree["bootstrap_extensions"]] == [
+        "envoy.bootstrap.internal_listener"
+    ]
+    assert list(clusters(build())) == ["xds-grpc", "admin"]
+
+
+def test_the_relayed_bootstrap_is_another_one_so_that_envoy_is_started_anew() -> None:
+    place = dataclasses.replace(RELAYED, is_relayed=False)
+    assert bootstrap.build(parse(""), place) != bootstrap.build(parse(""), RELAYED)
 
 
 def test_the_admin_interface_is_a_socket_and_its_port_gives_health_and_metrics_only() -> None:
@@ -78,7 +120,7 @@ def test_the_admin_interface_is_on_loopback_where_that_was_asked_for() -> None:
 
 
 def test_without_ipv6_nothing_listens_on_it() -> None:
-    place = bootstrap.Place("vm-1", (), "/x", ipv6=False)
+    place = dataclasses.replace(PLACE, ipv6=False)
     assert "::" not in json.dumps([item["address"] for item in listeners(build("", place))])
     assert all(not item["additional_addresses"] for item in listeners(build("", place)))
     everywhere = [item for item in listeners(build()) if item["name"] != "admin"]
@@ -105,6 +147,7 @@ def test_equal_input_gives_equal_text() -> None:
     [
         ("cluster.outbound|80||a.b.svc.cluster.local;.upstream_cx_total", "cluster_name",
          "cluster.upstream_cx_total"),
+        ("cluster.xds-grpc;.upstream_cx_total", "cluster_name", "cluster.upstream_cx_total"),
         ("tcp.outbound|80||a.b;.downstream_cx_total", "tcp_prefix", "tcp.downstream_cx_total"),
         ("listener.0.0.0.0_15006.downstream_cx_total", "listener_address",
          "listener.downstream_cx_total"),

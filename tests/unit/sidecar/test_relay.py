@@ -24,6 +24,16 @@ CDS = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 LIMIT_S = 60
 
 
+class Line:
+    """A stream on a channel that is kept."""
+
+    def __init__(self, call: rpc.Call) -> None:
+        self.send, self.receive, self._call = call.send, call.receive, call
+
+    async def close(self) -> None:
+        self._call.cancel()
+
+
 class Straight:
     """A way to one address, tried again and again."""
 
@@ -33,7 +43,7 @@ class Straight:
         self.failures = 0
         self.channel = rpc.open_channel(address)
 
-    async def open(self, method: str) -> rpc.Call:
+    async def open(self, method: str) -> Line:
         while True:
             try:
                 await self.channel.ready(5)
@@ -42,7 +52,7 @@ class Straight:
                 self.last_error = str(error)
                 await asyncio.sleep(0.02)
             else:
-                return self.channel.stream(method)
+                return Line(self.channel.stream(method))
 
 
 class Plane:

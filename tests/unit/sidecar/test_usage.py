@@ -9,8 +9,8 @@ from interceptor.sidecar.usage import Usage
 
 # As Envoy 1.3x prints them; the interval's share of the first time is empty.
 TEXT = """\
-cluster.interceptor-ads.upstream_cx_active: 1
-cluster.interceptor-ads.upstream_rq_total: 1
+cluster.xds-grpc.upstream_cx_active: 1
+cluster.xds-grpc.upstream_rq_total: 1
 cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.upstream_cx_active: 2
 cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.upstream_cx_connect_fail: 4
 cluster.outbound|9080||reviews.bookinfo.svc.cluster.local;.upstream_cx_total: 12
@@ -29,7 +29,7 @@ cluster.idle;.upstream_rq_time: No recorded values
 
 def test_each_cluster_has_its_figures_and_times() -> None:
     ads, reviews, idle = usage.decode(TEXT)
-    assert ads == Usage("interceptor-ads", requests=1, active=1)
+    assert ads == Usage("xds-grpc", requests=1, active=1)
     assert reviews == Usage(
         cluster="outbound|9080||reviews.bookinfo.svc.cluster.local",
         requests=40,
