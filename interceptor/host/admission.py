@@ -15,6 +15,7 @@ from interceptor.host.rpc import Tls
 
 PLAIN_PORT = 15010  # istiod's, without TLS
 SKEW_S = 30.0
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Admission:
                 f"mesh.istiod.root_cert: {path}: {error.strerror}: the certificate of the "
                 "authority that the control plane's own is of (root-cert.pem of the mesh)"
             ) from error
+        if _CERTIFICATE not in root:  # gRPC would take the authorities that it brings along
+            raise InterceptorError(f"mesh.istiod.root_cert: {path}: there is no certificate in it")
         name = self._istiod.server_name or _server_name(host)
         pair = self._pair()
         return Tls(root, pair.chain, pair.key, name) if pair else Tls(root, server_name=name)

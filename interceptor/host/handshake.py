@@ -46,20 +46,25 @@ async def explain(opened: socket.socket, tls: Tls, timeout_s: float) -> str:
 
 
 async def _late(reader: asyncio.StreamReader) -> str:
+    """Who speaks HTTP/2 begins with its settings; who only ends it does not want us."""
+    reason = "it ends the connection"
     try:
         async with asyncio.timeout(LATE_S):
-            await reader.read(1)
+            if await reader.read(1):
+                return ""
     except TimeoutError:
         return ""
     except ssl.SSLError as error:
-        return f"it refuses our certificate, or wants one: {_reason(error)}"
-    except OSError:
-        return ""
-    return ""
+        reason = _reason(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    return f"it refuses our certificate, or wants one: {reason}"
 
 
 def _context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=tls.root.decode("ascii", "replace"))
+    if not tls.root:
+        raise ValueError("empty")  # OpenSSL would take the system's
+    context = ssl.create_default_context(cadata=tls.root.decode("ascii", "ignore"))
     context.set_alpn_protocols(["h2"])
     if tls.certificate:
         # OpenSSL reads a client's key from a file only: one that is in memory, and nowhere else.

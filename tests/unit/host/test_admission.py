@@ -12,6 +12,7 @@ from interceptor.errors import InterceptorError
 from interceptor.host import admission
 from interceptor.host.admission import Admission, Pair
 
+ROOT = "-----BEGIN CERTIFICATE-----\n"
 NOW_S = 1_700_000_000.0
 
 
@@ -26,22 +27,22 @@ def token(**claims: object) -> str:
 
 
 def test_root_and_certificate_are_read_afresh(tmp_path: Path) -> None:
-    (tmp_path / "root.pem").write_text("one")
+    (tmp_path / "root.pem").write_text(ROOT + "one")
     pairs = [None, Pair(b"chain", b"key")]
     found = Admission(config(tmp_path), lambda: pairs[-1])
     tls = found.tls("istiod.example", 15012)
     assert tls is not None
     assert (tls.root, tls.certificate, tls.key, tls.server_name) == (
-        b"one",
+        (ROOT + "one").encode(),
         b"chain",
         b"key",
         "istiod.example",
     )
-    (tmp_path / "root.pem").write_text("two")
+    (tmp_path / "root.pem").write_text(ROOT + "two")
     pairs.pop()
     again = found.tls("localhost", 15012)
     assert again is not None
-    assert (again.root, again.certificate) == (b"two", b"")
+    assert (again.root, again.certificate) == ((ROOT + "two").encode(), b"")
     assert again.server_name == "istiod.istio-system.svc"
 
 
@@ -57,13 +58,19 @@ def test_root_and_certificate_are_read_afresh(tmp_path: Path) -> None:
 def test_tls_is_spoken_where_it_is_meant(
     tmp_path: Path, tls: str, port: int, expected: bool
 ) -> None:
-    (tmp_path / "root.pem").write_text("root")
+    (tmp_path / "root.pem").write_text(ROOT)
     found = Admission(config(tmp_path, tls=tls))
     assert (found.tls("a", port) is not None) is expected
 
 
 def test_a_root_that_is_missing_is_named_with_what_belongs_there(tmp_path: Path) -> None:
     with pytest.raises(InterceptorError, match=r"root_cert: .*root\.pem.*No such file.*root-cert"):
+        Admission(config(tmp_path)).tls("a", 15012)
+
+
+def test_a_root_without_a_certificate_is_not_the_systems_authorities(tmp_path: Path) -> None:
+    (tmp_path / "root.pem").write_text("")
+    with pytest.raises(InterceptorError, match="no certificate in it"):
         Admission(config(tmp_path)).tls("a", 15012)
 
 
