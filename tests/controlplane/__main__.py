@@ -65,6 +65,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--write", type=Path, help="folder to put root-cert.pem and istio-token in")
     add("--grace-s", type=float, default=10, help="until who is gone is unregistered")
     add("--certificate-ttl-s", type=float, default=86400)
+    add("--access-log", default="", help="path that Envoys write theirs to")
     add("--faults", default="{}", help="JSON")
     return parser.parse_args(argv)
 
@@ -85,6 +86,7 @@ def setup(options: argparse.Namespace) -> Setup:
         options.record,
         options.grace_s,
         options.certificate_ttl_s,
+        options.access_log,
         fault.decode(json.loads(options.faults)),
     )
 

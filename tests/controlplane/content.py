@@ -47,8 +47,9 @@ Catalogue = Mapping[str, Mapping[str, Item]]
 class Content:
     """The folder as it was last read, with what registered itself. Not for several threads."""
 
-    def __init__(self, folder: Path, state: Path) -> None:
+    def __init__(self, folder: Path, state: Path, access_log: str = "") -> None:
         self.folder = folder
+        self._access_log = access_log
         self._state = state / "vips.json"
         self._parsed: dict[str, parse.Parsed] = {}
         self._seen: dict[str, bytes] = {}
@@ -107,7 +108,9 @@ class Content:
 
     def _build(self, node: Node, huge: int) -> Catalogue:
         table = self._table(node.namespace)
-        settings = Settings(node.namespace, DOMAIN, own_addresses=node.addresses)
+        settings = Settings(
+            node.namespace, DOMAIN, own_addresses=node.addresses, access_log=self._access_log
+        )
         snapshot = resources.build(table, settings)
         made: dict[str, dict[str, Item]] = {url: {} for url in urls.ORDER}
         for kind, found in snapshot.resources.items():

@@ -35,7 +35,7 @@ class Setup:
     """How a control plane is run. ``state`` keeps CA, tokens' secret and VIPs.
 
     ``tls``: by the plane's own CA, for ``names``; or by the files ``cert`` and ``key``, with
-    clients' certificates from ``client_root``.
+    clients' certificates from ``client_root``. ``access_log``: the path that Envoys are told.
     """
 
     folder: Path
@@ -50,6 +50,7 @@ class Setup:
     record: Path | None = None
     grace_s: float = 10
     certificate_ttl_s: float = 86400
+    access_log: str = ""
     faults: Faults = NO_FAULTS
 
 
@@ -64,7 +65,7 @@ class Plane:
         self.record = Record(setup.record)
         self.authority = Authority(setup.state)
         self._lock = threading.RLock()
-        self._content = Content(setup.folder, setup.state)
+        self._content = Content(setup.folder, setup.state, setup.access_log)
         self._registry = Registry(self._content, self.record, setup.grace_s)
         self._streams: dict[service.Stream, None] = {}
         self._tls_files = Path(tempfile.mkdtemp(prefix="plane-", dir=setup.state))

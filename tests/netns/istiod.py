@@ -73,7 +73,8 @@ class Control:
         argv += ["--listen", ADDRESS, "--tls", "--state", str(self.home / "state")]
         argv += ["--control", str(self.home / "control"), "--record", str(self.home / "record")]
         argv += ["--write", str(self.home / "given"), "--faults", json.dumps(faults)]
-        argv += ["--grace-s", "1"]
+        log = self.lab.host_folder("vm") / "run" / "sidecar-access.log"
+        argv += ["--grace-s", "1", "--access-log", str(log)]
         (self.home / "controlplane.log").write_text("")
         self.process = self.lab.start(HOST, argv, "controlplane")
         wait_until(lambda: "ready" in self.lab.log(HOST, "controlplane"), "control plane", 30)
