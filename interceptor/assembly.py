@@ -33,6 +33,8 @@ from interceptor.sidecar import launch, pid, setting
 from interceptor.sidecar.setting import Settings
 from interceptor.source import files, nametable, watch
 from interceptor.source.event import Event
+from interceptor.workload import provider
+from interceptor.workload.provider import Provider
 
 TELL_BYTES = 30_000  # a diff that is longer is cut
 
@@ -50,6 +52,7 @@ def sidecar_settings(config: Config, facts: Facts) -> Settings:
         facts.own_addresses,
         ipv6=facts.has_ipv6,
         bridge_addresses=[address for address in found if not address.is_link_local],
+        has_identity=provider.observe(config) is not Provider.NONE,
     )
 
 

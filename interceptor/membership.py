@@ -14,6 +14,7 @@ import structlog
 
 from interceptor.config import Config
 from interceptor.host.endure import PASSING
+from interceptor.issuing import Issuing
 from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.proving import Proving
 from interceptor.sidecar.admin import LIVE, Admin
@@ -37,10 +38,12 @@ class Membership:
         self._sidecar = sidecar
         self._table = EMPTY
         self._upkeep: Upkeep | None = None
+        self.issuing = Issuing(config)
         self.proving = Proving(config)
 
     async def open(self) -> None:
         """Begin every part that is configured. Never raises for one that cannot."""
+        await self.issuing.open()
         try:
             await self.proving.open()
         except PASSING as error:
@@ -67,6 +70,7 @@ class Membership:
     async def close(self) -> None:
         """End what the sidecar needed until now."""
         await self.proving.close()
+        await self.issuing.close()
 
     def pair(self) -> Pair | None:
         """This VM's certificate, for whoever calls the control plane; None: it has none."""
@@ -92,5 +96,6 @@ class Membership:
         """The parts of `status` that are about this VM as a member."""
         return {
             "identity": self.proving.status(),
+            "authority": self.issuing.status(),
             "workload": {} if self._upkeep is None else self._upkeep.status(),
         }
