@@ -14,8 +14,18 @@ from interceptor.errors import Problem
 from interceptor.mesh import entry, field, merge, service
 from interceptor.mesh.merge import Claim
 from interceptor.mesh.model import Address, Host, WorkloadGroup
-from interceptor.mesh.resource import Group, Resource, Service, ServiceEntry, Slice, Workloads
+from interceptor.mesh.resource import (
+    Group,
+    MeshNetworks,
+    Resource,
+    Service,
+    ServiceEntry,
+    Sidecar,
+    Slice,
+    Workloads,
+)
 from interceptor.mesh.selector import Index
+from interceptor.mesh.standing import NOWHERE, Standing, Workplace
 from interceptor.mesh.table import Difference, MeshTable
 from interceptor.mesh.vip import Allocation
 
@@ -25,8 +35,15 @@ Pieces = Mapping[int, tuple[Resource, ...]]
 class Inventory:
     """Every document of the mesh as seen from one namespace, and the table they make."""
 
-    def __init__(self, namespace: str, domain: str, allocation: Allocation) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        domain: str,
+        allocation: Allocation,
+        workplace: Workplace = NOWHERE,
+    ) -> None:
         """``namespace`` and ``domain`` are the VM's; ``allocation`` is changed by `build`."""
+        self._standing = Standing(namespace, workplace)
         self.allocation = allocation
         self._viewer, self._domain = namespace, domain
         self._files: dict[str, Pieces] = {}
@@ -66,6 +83,8 @@ class Inventory:
 
     def build(self) -> tuple[MeshTable, Difference]:
         """The table as it is now, and what changed since the last `build`."""
+        if self._standing.renew():
+            self._dirty = dict.fromkeys((*self._dirty, *self._claims))
         dirty, self._dirty = self._dirty, {}
         old = self._table.hosts
         chosen = {name: self._choose(name) for name in dirty}
@@ -96,6 +115,9 @@ class Inventory:
     # --- documents in and out
 
     def _add(self, resource: Resource) -> None:
+        self._standing.add(resource)
+        if isinstance(resource, Sidecar | MeshNetworks):
+            return
         if isinstance(resource, Group):
             self._groups[id(resource)] = resource
         elif isinstance(resource, Workloads):
@@ -112,6 +134,9 @@ class Inventory:
                     self._index.follow(resource.namespace, resource.selector, name)
 
     def _drop(self, resource: Resource) -> None:
+        self._standing.drop(resource)
+        if isinstance(resource, Sidecar | MeshNetworks):
+            return
         if isinstance(resource, Group):
             del self._groups[id(resource)]
         elif isinstance(resource, Workloads):
@@ -164,7 +189,7 @@ class Inventory:
 
     def _choose(self, name: str) -> list[Claim]:
         """The claims that count for ``name``; sets its warnings anew."""
-        claims = self._claimed(name)
+        claims = [each for each in self._claimed(name) if self._standing.sees(each, name)]
         self._warnings.pop(name, None)
         if len(claims) > 1:
             claims, warnings = merge.choose(claims, self._viewer)
@@ -232,15 +257,17 @@ class Inventory:
     def _host(self, name: str, claims: list[Claim]) -> tuple[Host | None, list[Host]]:
         if not claims:
             return None, []
-        vip = self.allocation.addresses(name)
+        vip, place = self.allocation.addresses(name), self._standing.place
         first = claims[0]
         if isinstance(first, Service):
             slices = merge.last_of_each(self._slices.get(name, ()))
-            return service.build(first, name, slices, self._index.pick, vip)
+            host, members = service.build(first, name, slices, self._index.pick, vip)
+            placed = (place(member) for member in members)
+            return place(host), [member for member in placed if member.addresses]
         found = [claim for claim in claims if isinstance(claim, ServiceEntry)]
         host, warnings = entry.build(found, name, self._index.pick, vip)
         self._warn(name, warnings)
-        return host, []
+        return place(host), []
 
     def _all_warnings(self) -> tuple[Problem, ...]:
         found = [problem for name in sorted(self._warnings) for problem in self._warnings[name]]

@@ -106,6 +106,15 @@ def address_or_network(notes: Notes, key: str, text: str) -> Address | Network |
     return found[0] if found.prefixlen == found.max_prefixlen else found
 
 
+def network(notes: Notes, key: str, text: str) -> list[Network]:
+    """A CIDR, or an address as one; none where it is neither."""
+    try:
+        return [ip_network(text, strict=False)]
+    except ValueError:
+        notes.append(Note(key, repr(text), "a CIDR such as 10.1.0.0/16"))
+        return []
+
+
 def endpoint_address(notes: Notes, key: str, text: str, names: bool) -> Address | str | None:
     """Where a workload is: an IP, or a DNS name where ``names``."""
     found = _ip(text)

@@ -29,6 +29,7 @@ from interceptor.mesh.model import (
 from interceptor.mesh.resource import Group, ServiceEntry, Targets, Workloads
 
 _BY_US = "Value error, "  # what pydantic puts before a sentence of ours
+_NETWORK = "topology.istio.io/network"
 _AUTO_ADDRESS = "networking.istio.io/enable-autoallocate-ip"
 _DNS = (Resolution.DNS, Resolution.DNS_ROUND_ROBIN)
 _PROTOCOLS = ", ".join(sorted(key.upper() for key in protocol.KNOWN))
@@ -154,7 +155,7 @@ def _endpoint(
         tuple([(name, number) for name, number in dialled.items() if isinstance(number, int)]),
         found.get("weight", 0),
         found.get("locality", ""),
-        found.get("network", ""),
+        found.get("network", "") or found.get("labels", {}).get(_NETWORK, ""),
         found.get("serviceAccount", ""),
         True,
         origin,
@@ -215,7 +216,7 @@ def workload_entry(found: shape.WorkloadEntry, origin: str, notes: Notes) -> Wor
         ports=tuple(spec.get("ports", {}).items()),
         weight=spec.get("weight", 0),
         locality=spec.get("locality", ""),
-        network=spec.get("network", ""),
+        network=spec.get("network", "") or labels.get(_NETWORK, ""),
         service_account=spec.get("serviceAccount", ""),
         ready=not unhealthy,
         origin=origin,

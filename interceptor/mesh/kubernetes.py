@@ -11,10 +11,13 @@ from sys import intern
 
 from interceptor.mesh import field, protocol, shape
 from interceptor.mesh.field import Note, Notes
-from interceptor.mesh.model import Address, Endpoint, Kind, Port, Workload
+from interceptor.mesh.model import Address, Endpoint, Gateways, Kind, Port, Workload
 from interceptor.mesh.resource import Service, Slice, Targets, Workloads
 
 _EXPORT_TO = "networking.istio.io/exportTo"  # Istio's annotation on core Services
+_NETWORK = "topology.istio.io/network"
+_GATEWAY_PORT = "networking.istio.io/gatewayPort"
+GATEWAY_PORT = 15443  # where east-west gateways listen for TLS that they pass through
 _SERVICE_NAME = "kubernetes.io/service-name"
 
 
@@ -44,7 +47,32 @@ def service(found: shape.Service, origin: str, notes: Notes) -> Service:
         export_to=field.visibility(notes, f"metadata.annotations.{_EXPORT_TO}", visible),
         external_name=external_name,
         publish_not_ready=spec.get("publishNotReadyAddresses", False),
+        network=metadata.get("labels", {}).get(_NETWORK, ""),
+        gateways=_gateways(notes, found),
     )
+
+
+def _gateways(notes: Notes, found: shape.Service) -> Gateways:
+    """Where an east-west gateway's Service is called from outside; none for any other."""
+    metadata = found.get("metadata", {})
+    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    if _NETWORK not in labels:
+        return ()
+    text = labels.get(_GATEWAY_PORT) or annotations.get(_GATEWAY_PORT) or str(GATEWAY_PORT)
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        key = "labels" if _GATEWAY_PORT in labels else "annotations"
+        notes.append(Note(f"metadata.{key}.{_GATEWAY_PORT}", repr(text), "a port, 1..65535"))
+        return ()
+    ingress = found.get("status", {}).get("loadBalancer", {}).get("ingress", [])
+    keyed = [
+        (f"status.loadBalancer.ingress[{index}].ip", place["ip"])
+        for index, place in enumerate(ingress)
+        if place.get("ip")
+    ]
+    external = found.get("spec", {}).get("externalIPs", [])
+    keyed += [(f"spec.externalIPs[{index}]", text) for index, text in enumerate(external)]
+    places = [field.address(notes, key, text) for key, text in keyed]
+    return tuple((place, int(text)) for place in places if place is not None)
 
 
 def _cluster_ips(notes: Notes, spec: shape.ServiceSpec) -> tuple[Kind, tuple[Address, ...]]:
@@ -108,7 +136,8 @@ def endpoint_slice(found: shape.EndpointSlice, origin: str, notes: Notes) -> Sli
         for number, text in enumerate(raw.get("addresses", ())):
             key = f"endpoints[{index}].addresses[{number}]"
             address = _slice_address(notes, key, text, found.get("addressType", ""))
-            endpoint = Endpoint(address, ports, ready=ready, origin=place)
+            network = labels.get(_NETWORK, "")
+            endpoint = Endpoint(address, ports, network=network, ready=ready, origin=place)
             endpoints.append((raw.get("hostname", ""), endpoint))
     return Slice(
         metadata.get("name", ""),
@@ -187,6 +216,7 @@ def pod(found: shape.Pod, origin: str, notes: Notes) -> Workloads:
             address=address,
             labels=labels,
             ports=ports,
+            network=metadata.get("labels", {}).get(_NETWORK, ""),
             service_account=spec.get("serviceAccountName", ""),
             is_pod=True,
             ready=not unready,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # pydantic is not for the DNS worker
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Labels = tuple[tuple[str, str], ...]  # sorted by key
+Gateways = tuple[tuple[Address, int], ...]  # of a network: address and port
 
 
 class Kind(enum.Enum):
@@ -84,6 +85,8 @@ class Endpoint:
     ready: bool = True
     origin: str = ""  # WorkloadEntry vm/mysql-1, Pod bookinfo/reviews-v1, endpoints of ...
     identity: str = ""
+    gateways: Gateways = ()
+    """Where it is reached from another network than its own, as far as that is known."""
 
     def port(self, port: Port) -> int:
         """The number to dial for the host's ``port``."""

@@ -11,7 +11,17 @@ from typing import NamedTuple, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from interceptor.errors import ConfigError, Problem
-from interceptor.mesh import document, field, istio, kubernetes, plain, refusal, shape
+from interceptor.mesh import (
+    document,
+    egress,
+    field,
+    istio,
+    kubernetes,
+    network,
+    plain,
+    refusal,
+    shape,
+)
 from interceptor.mesh.document import Piece
 from interceptor.mesh.field import Note, Notes
 from interceptor.mesh.refusal import Tree
@@ -21,6 +31,7 @@ Shape = TypeVar("Shape")
 Read = Callable[[Tree, str, Notes], Resource]
 
 _ISTIO = tuple(f"networking.istio.io/{version}" for version in ("v1", "v1beta1", "v1alpha3"))
+_MESH = ("mesh.istio.io/v1alpha1",)
 _LIST_OF = "List"
 _ROUNDS = 16  # of mending one document; what is behind a wrong part shows a round later
 
@@ -234,6 +245,8 @@ _READERS: dict[tuple[str, str], Read] = {
         (_ISTIO, "ServiceEntry", _reader(shape.ServiceEntry, istio.service_entry)),
         (_ISTIO, "WorkloadEntry", _reader(shape.WorkloadEntry, istio.workload_entry)),
         (_ISTIO, "WorkloadGroup", _reader(shape.WorkloadGroup, istio.workload_group)),
+        (_ISTIO, "Sidecar", _reader(shape.Sidecar, egress.read)),
+        (_MESH, "MeshNetworks", _reader(network.Document, network.read)),
         (("v1",), "Service", _reader(shape.Service, kubernetes.service)),
         (("v1",), "Endpoints", _reader(shape.Endpoints, kubernetes.endpoints)),
         (

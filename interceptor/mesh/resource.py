@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from interceptor.mesh.model import (
     Address,
     Endpoint,
+    Gateways,
     Kind,
     Labels,
     Network,
@@ -20,6 +21,7 @@ from interceptor.mesh.model import (
     WorkloadGroup,
 )
 
+Import = tuple[int, str, str]
 Targets = tuple[tuple[str, int | str], ...]
 """(name of a port, number or name to dial) of the ports whose target differs."""
 
@@ -57,6 +59,9 @@ class Service:
     export_to: tuple[str, ...]
     external_name: str
     publish_not_ready: bool
+    network: str = ""
+    gateways: Gateways = ()
+    """Of ``network``, whose east-west gateway the Service is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +96,34 @@ class Group:
     group: WorkloadGroup
 
 
-Resource = ServiceEntry | Service | Slice | Workloads | Group
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """``imports`` are (port, 0 for all; namespace, ``.``, ``*`` or ``~``; host, ``*.suffix`` or
+    ``*``)."""
+
+    name: str
+    namespace: str
+    origin: str
+    selector: Labels
+    imports: tuple[Import, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeshNetwork:
+    """One network: the addresses and registries that are of it, and how others get in."""
+
+    name: str
+    ranges: tuple[Network, ...]
+    registries: tuple[str, ...]
+    gateways: Gateways
+
+
+@dataclass(frozen=True, slots=True)
+class MeshNetworks:
+    name: str
+    namespace: str
+    origin: str
+    networks: tuple[MeshNetwork, ...]
+
+
+Resource = ServiceEntry | Service | Slice | Workloads | Group | Sidecar | MeshNetworks

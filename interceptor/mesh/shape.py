@@ -19,10 +19,10 @@ Weight = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 Texts = list[str]
 Map = dict[str, str]
 Protocol = Literal["TCP", "UDP", "SCTP"]
-_STRICT = with_config(ConfigDict(strict=True, extra="ignore"))
+STRICT = with_config(ConfigDict(strict=True, extra="ignore"))
 
 
-@_STRICT
+@STRICT
 class Metadata(TypedDict, total=False):
     name: str
     namespace: str
@@ -31,13 +31,13 @@ class Metadata(TypedDict, total=False):
     deletionTimestamp: object
 
 
-@_STRICT
+@STRICT
 class Condition(TypedDict, total=False):
     type: str
     status: str
 
 
-@_STRICT
+@STRICT
 class Conditions(TypedDict, total=False):
     conditions: list[Condition]
 
@@ -45,7 +45,7 @@ class Conditions(TypedDict, total=False):
 # --- networking.istio.io
 
 
-@_STRICT
+@STRICT
 class EntryPort(TypedDict, total=False):
     number: Port
     name: str
@@ -53,7 +53,7 @@ class EntryPort(TypedDict, total=False):
     targetPort: Port
 
 
-@_STRICT
+@STRICT
 class EntryEndpoint(TypedDict, total=False):
     """A ServiceEntry's endpoint, a WorkloadEntry's spec, a WorkloadGroup's template."""
 
@@ -66,12 +66,12 @@ class EntryEndpoint(TypedDict, total=False):
     serviceAccount: str
 
 
-@_STRICT
+@STRICT
 class WorkloadSelector(TypedDict, total=False):
     labels: Map
 
 
-@_STRICT
+@STRICT
 class EntrySpec(TypedDict, total=False):
     hosts: Texts
     addresses: Texts
@@ -84,20 +84,20 @@ class EntrySpec(TypedDict, total=False):
     subjectAltNames: Texts
 
 
-@_STRICT
+@STRICT
 class ServiceEntry(TypedDict, total=False):
     metadata: Metadata
     spec: EntrySpec
 
 
-@_STRICT
+@STRICT
 class WorkloadEntry(TypedDict, total=False):
     metadata: Metadata
     spec: EntryEndpoint
     status: Conditions
 
 
-@_STRICT
+@STRICT
 class GroupSpec(TypedDict, total=False):
     """``probe`` is looked at by `config.Probe`."""
 
@@ -106,16 +106,39 @@ class GroupSpec(TypedDict, total=False):
     probe: dict[str, object]
 
 
-@_STRICT
+@STRICT
 class WorkloadGroup(TypedDict, total=False):
     metadata: Metadata
     spec: GroupSpec
 
 
+@STRICT
+class ListenerPort(TypedDict, total=False):
+    number: Port
+
+
+@STRICT
+class EgressPart(TypedDict, total=False):
+    port: ListenerPort
+    hosts: Texts
+
+
+@STRICT
+class SidecarSpec(TypedDict, total=False):
+    workloadSelector: WorkloadSelector
+    egress: list[EgressPart]
+
+
+@STRICT
+class Sidecar(TypedDict, total=False):
+    metadata: Metadata
+    spec: SidecarSpec
+
+
 # --- Kubernetes
 
 
-@_STRICT
+@STRICT
 class ServicePort(TypedDict, total=False):
     name: str
     port: Port
@@ -124,7 +147,7 @@ class ServicePort(TypedDict, total=False):
     targetPort: int | str
 
 
-@_STRICT
+@STRICT
 class ServiceSpec(TypedDict, total=False):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]
     clusterIP: str
@@ -133,33 +156,50 @@ class ServiceSpec(TypedDict, total=False):
     ports: list[ServicePort]
     selector: Map
     publishNotReadyAddresses: bool
+    externalIPs: Texts
 
 
-@_STRICT
+@STRICT
+class Ingress(TypedDict, total=False):
+    ip: str
+
+
+@STRICT
+class LoadBalancer(TypedDict, total=False):
+    ingress: list[Ingress]
+
+
+@STRICT
+class ServiceStatus(TypedDict, total=False):
+    loadBalancer: LoadBalancer
+
+
+@STRICT
 class Service(TypedDict, total=False):
     metadata: Metadata
     spec: ServiceSpec
+    status: ServiceStatus
 
 
-@_STRICT
+@STRICT
 class SlicePort(TypedDict, total=False):
     name: str
     port: Port
     protocol: Protocol
 
 
-@_STRICT
+@STRICT
 class SliceConditions(TypedDict, total=False):
     ready: bool
 
 
-@_STRICT
+@STRICT
 class Reference(TypedDict, total=False):
     kind: str
     name: str
 
 
-@_STRICT
+@STRICT
 class SliceEndpoint(TypedDict, total=False):
     addresses: Texts
     conditions: SliceConditions
@@ -167,7 +207,7 @@ class SliceEndpoint(TypedDict, total=False):
     targetRef: Reference
 
 
-@_STRICT
+@STRICT
 class EndpointSlice(TypedDict, total=False):
     metadata: Metadata
     addressType: Literal["IPv4", "IPv6", "FQDN"]
@@ -175,38 +215,38 @@ class EndpointSlice(TypedDict, total=False):
     endpoints: list[SliceEndpoint]
 
 
-@_STRICT
+@STRICT
 class EndpointAddress(TypedDict, total=False):
     ip: str
     hostname: str
     targetRef: Reference
 
 
-@_STRICT
+@STRICT
 class Subset(TypedDict, total=False):
     addresses: list[EndpointAddress]
     notReadyAddresses: list[EndpointAddress]
     ports: list[SlicePort]
 
 
-@_STRICT
+@STRICT
 class Endpoints(TypedDict, total=False):
     metadata: Metadata
     subsets: list[Subset]
 
 
-@_STRICT
+@STRICT
 class ContainerPort(TypedDict, total=False):
     name: str
     containerPort: Port
 
 
-@_STRICT
+@STRICT
 class Container(TypedDict, total=False):
     ports: list[ContainerPort]
 
 
-@_STRICT
+@STRICT
 class PodSpec(TypedDict, total=False):
     hostname: str
     subdomain: str
@@ -214,12 +254,12 @@ class PodSpec(TypedDict, total=False):
     containers: list[Container]
 
 
-@_STRICT
+@STRICT
 class PodIp(TypedDict, total=False):
     ip: str
 
 
-@_STRICT
+@STRICT
 class PodStatus(TypedDict, total=False):
     phase: str
     podIP: str
@@ -227,7 +267,7 @@ class PodStatus(TypedDict, total=False):
     conditions: list[Condition]
 
 
-@_STRICT
+@STRICT
 class Pod(TypedDict, total=False):
     metadata: Metadata
     spec: PodSpec

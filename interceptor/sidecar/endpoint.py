@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from math import lcm
 
 from envoy.config.core.v3 import address_pb2, base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2, endpoint_pb2
@@ -43,10 +45,12 @@ def assign(
     the same address and port, which Envoy would count once but log each time.
     Each locality weighs what its endpoints weigh together: load is shared by
     endpoint weight alone. ``is_secure``: those that speak mutual TLS are marked.
+    Those behind a gateway of their network are left out unless they do: it knows
+    by the TLS that it passes through where to send it (see `through`).
     """
     groups: dict[str, dict[tuple[str, int], Endpoint]] = {}
     seen: set[tuple[str, int]] = set()
-    for endpoint, port in endpoints:
+    for endpoint, port in through(endpoints, is_secure=is_secure):
         place = str(endpoint.address), port
         if endpoint.ready and place not in seen:
             seen.add(place)
@@ -64,6 +68,35 @@ def assign(
             group.lb_endpoints.append(member)
         group.load_balancing_weight.value = total
     return assignment
+
+
+def through(
+    endpoints: Iterable[tuple[Endpoint, int]], *, is_secure: bool
+) -> list[tuple[Endpoint, int]]:
+    """The same with gateways in place of what is behind them.
+
+    A gateway weighs what the ready endpoints behind it weigh together, in the locality of the
+    first: Envoy takes an address once. Those behind several gateways share theirs out; all
+    weights are multiplied, so that a share is a whole number.
+    """
+    found = list(endpoints)
+    counts = {len(endpoint.gateways) for endpoint, _ in found} - {0}
+    if not counts:
+        return found
+    scale = lcm(*counts)
+    placed: list[tuple[Endpoint, int]] = []
+    behind: dict[tuple[Address, int], tuple[Endpoint, int]] = {}
+    for endpoint, port in dict.fromkeys(pair for pair in found if pair[0].ready):
+        share = weight(endpoint) * scale
+        if not endpoint.gateways:
+            placed.append((replace(endpoint, weight=share), port))
+        elif is_secure and endpoint.identity:
+            for gateway in endpoint.gateways:
+                first, total = behind.get(gateway, (endpoint, 0))
+                behind[gateway] = first, total + share // len(endpoint.gateways)
+    for (address, port), (first, total) in behind.items():
+        placed.append((replace(first, address=address, weight=total, gateways=()), port))
+    return placed
 
 
 def _member(address: str, port: int, share: int) -> endpoint_components_pb2.LbEndpoint:

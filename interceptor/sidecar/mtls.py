@@ -71,7 +71,10 @@ def secure(cluster: cluster_pb2.Cluster, host: Host, port: Port, settings: Setti
         return
     # Of several names the last has no condition: an endpoint whose name came a
     # moment ahead of its cluster is refused, and not called in plain text.
-    groups = [paths] if host.subject_alt_names else [[path] for path in paths]
+    # Behind one gateway there may be several of them.
+    is_shared = any(endpoint.gateways for endpoint in host.endpoints)
+    is_one = bool(host.subject_alt_names) or is_shared
+    groups = [paths] if is_one else [[path] for path in paths]
     for group in groups:
         match = {MODE: identity.MUTUAL}
         if group is not groups[-1]:

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 
 from interceptor import config
 from interceptor.errors import ConfigError, Problem
-from interceptor.mesh import parse, vip
+from interceptor.mesh import field, parse, vip
 from interceptor.mesh.build import Inventory
+from interceptor.mesh.standing import Workplace
 from interceptor.mesh.table import EMPTY, MeshTable
 from interceptor.source import listing, state
 from interceptor.source.event import Event, Loaded, Rejected
@@ -72,6 +73,11 @@ def watch(mesh: config.Mesh, node: config.Node) -> AsyncIterator[Event]:
     return follow(Shelf(mesh, node, Store(mesh.state_dir / NAME, "files")))
 
 
+def workplace(node: config.Node) -> Workplace:
+    """From where this VM looks at the mesh."""
+    return Workplace(field.labels(node.labels), node.network, node.cluster)
+
+
 class Shelf:
     """The files of the mesh, and what they said when they were last right.
 
@@ -89,7 +95,7 @@ class Shelf:
         self._store = store or Store(None)
         self._faults = Faults(mesh, self._store)
         allocation = state.read(mesh)
-        self._inventory = Inventory(node.namespace, node.domain, allocation)
+        self._inventory = Inventory(node.namespace, node.domain, allocation, workplace(node))
         self._saved, self._pace = allocation.changes, Pace(clock)
         self._read: dict[str, Signature] = {}
         self._postponed: dict[str, float] = {}  # to when, for want of memory

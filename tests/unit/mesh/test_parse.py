@@ -56,7 +56,7 @@ def test_kinds_of_others_are_passed_over_and_named() -> None:
     "head",
     [
         "apiVersion: networking.istio.io/v1alpha1\nkind: ServiceEntry",
-        "apiVersion: networking.istio.io/v1\nkind: Sidecar",
+        "apiVersion: networking.istio.io/v1\nkind: VirtualService",
         "apiVersion: v2\nkind: Service",
         "apiVersion: discovery.k8s.io/v1beta1\nkind: EndpointSlice",
     ],
