@@ -139,6 +139,8 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "lab/selftest/question.py": "tests/netns/test_doctor.py",
     "lab/selftest/server.py": "tests/netns/test_doctor.py",
     "lab/selftest/session.py": "tests/netns/test_doctor.py",
+    "workload/applicant.py": "tests/unit/workload/test_identity.py",
+    "workload/surrounding.py": "tests/unit/workload/test_identity.py",
     "debug/sign.py": "tests/unit/debug/test_concern.py has a case of each",
     "lab/agent.py": "every tests/netns/test_e2e_*.py",
 }

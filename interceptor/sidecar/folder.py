@@ -16,19 +16,24 @@ TAIL_BYTES = 2048
 def prepare(wanted: Launch, files: Files, access_log: str = "") -> None:
     """Make the folder, the bootstrap and the access log, each with its owner.
 
-    The folder above gets no more than passage for others. The access log has to
-    exist: Envoy, as the user it is, could not make it, and refuses every
-    listener whose log it cannot open.
+    The access log has to exist: Envoy, as the user it is, could not make it, and
+    refuses every listener whose log it cannot open.
     """
-    above = files.folder.parent
-    above.mkdir(mode=0o711, parents=True, exist_ok=True)
-    above.chmod(above.stat().st_mode & 0o7777 | 0o111)
-    files.folder.mkdir(mode=0o750, exist_ok=True)
-    os.chown(files.folder, -1, wanted.gid)
-    files.folder.chmod(0o750)
+    make(files.folder, wanted.gid)
     _make_admin(files.admin.parent, wanted.uid)
     write(files.bootstrap, wanted.bootstrap, 0o640, wanted.gid)
     make_log(access_log, wanted.uid, wanted.gid)
+
+
+def make(folder: Path, gid: int) -> None:
+    """The sidecar's folder, open to its group. The one above gets no more than passage for
+    others."""
+    above = folder.parent
+    above.mkdir(mode=0o711, parents=True, exist_ok=True)
+    above.chmod(above.stat().st_mode & 0o7777 | 0o111)
+    folder.mkdir(mode=0o750, exist_ok=True)
+    os.chown(folder, -1, gid)
+    folder.chmod(0o750)
 
 
 def _make_admin(folder: Path, uid: int) -> None:

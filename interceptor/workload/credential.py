@@ -79,7 +79,8 @@ def decide(key_pem: bytes, answer: Sequence[bytes], who: str, now_s: float) -> C
     if len(answer) < 2:
         have = "a certificate without a chain" if answer else "no certificate"
         raise CertificateError(f"it answers {have}: its own certificate and a root are needed")
-    made = Credential(key_pem, b"".join(map(_ended, answer[:-1])), _ended(answer[-1]), now_s)
+    chain = b"".join(map(_ended, answer[:-1]))
+    made = Credential(key_pem, chain, _ended(answer[-1]), round(now_s, 3))
     check(made)
     leaf, roots = made.chain[0], made.roots
     if leaf.spiffe != who:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from interceptor.workload import safe
+from tests.unit.workload import made
 from tests.unit.workload.made import Authority
 
 NOW = 1_800_000_000.0
@@ -23,9 +22,7 @@ def mode(path: Path) -> int:
 
 
 def token(ends_s: float) -> str:
-    parts = ({"alg": "none"}, {"sub": "x", "exp": NOW + ends_s})
-    words = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts]
-    return ".".join([*(word.rstrip("=") for word in words), "c2ln"])
+    return made.token(NOW + ends_s)
 
 
 @pytest.fixture
@@ -36,11 +33,11 @@ def memory() -> Iterator[Path]:
 
 
 def test_what_is_kept_is_root_s_alone_and_comes_back(tmp_path: Path) -> None:
-    folder, made = tmp_path / "a" / "identity", CA.credential()
+    folder, mine = tmp_path / "a" / "identity", CA.credential()
     folder.mkdir(parents=True, mode=0o755)
-    safe.save(folder, made)
+    safe.save(folder, mine)
     assert (mode(folder), mode(folder / safe.NAME)) == (0o700, 0o600)
-    assert safe.load(folder) == made
+    assert safe.load(folder) == mine
     assert [path.name for path in folder.iterdir()] == [safe.NAME], "no draft is left"
 
 
@@ -54,8 +51,7 @@ def test_nothing_and_rubbish_are_nothing(tmp_path: Path, caplog: pytest.LogCaptu
 
 def test_other_programs_find_three_files_that_openssl_reads(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    made = CA.credential()
-    safe.hand_out(folder, made)
+    safe.hand_out(folder, CA.credential())
     assert {path.name: mode(path) for path in folder.iterdir()} == {
         "key.pem": 0o600,
         "cert-chain.pem": 0o600,
