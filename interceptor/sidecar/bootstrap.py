@@ -73,7 +73,7 @@ def _tree(config: Config, place: Place) -> dict[str, JSON]:
     tree: dict[str, JSON] = {
         "node": _node(place.node),
         "admin": {"address": admin},
-        "dynamic_resources": _dynamic(),
+        "dynamic_resources": _dynamic(_form(config, place)),
         "static_resources": {
             "clusters": _clusters(config, place, admin),
             "listeners": fixture.listeners(config, ipv6=place.ipv6, has_port=bool(place.admin)),
@@ -138,13 +138,19 @@ def _istio() -> dict[str, JSON]:
     }
 
 
-def _dynamic() -> JSON:
-    """Listeners and clusters by delta ADS, with no time limit on the first: an Envoy
+def _form(config: Config, place: Place) -> str:
+    """Our own server has the one form only."""
+    is_whole = place.is_relayed and config.mesh.istiod.protocol == "sotw"
+    return "GRPC" if is_whole else "DELTA_GRPC"
+
+
+def _dynamic(form: str) -> JSON:
+    """Listeners and clusters by ADS, with no time limit on the first: an Envoy
     that has no configuration yet must not call itself ready."""
     source: JSON = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     return {
         "ads_config": {
-            "api_type": "DELTA_GRPC",
+            "api_type": form,
             "transport_api_version": "V3",
             "set_node_on_first_message_only": True,
             "grpc_services": [

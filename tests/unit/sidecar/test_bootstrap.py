@@ -85,6 +85,22 @@ def test_istiod_s_resources_find_what_istio_s_bootstrap_has() -> None:
     assert list(clusters(build())) == ["xds-grpc", "admin"]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "place", "form"),
+    [
+        ("auto", RELAYED, "DELTA_GRPC"),
+        ("delta", RELAYED, "DELTA_GRPC"),
+        ("sotw", RELAYED, "GRPC"),
+        ("sotw", PLACE, "DELTA_GRPC"),
+    ],
+)
+def test_envoy_asks_in_the_form_that_is_configured(
+    protocol: str, place: bootstrap.Place, form: str
+) -> None:
+    tree = build(f"mesh: {{istiod: {{protocol: {protocol}}}}}", place)
+    assert tree["dynamic_resources"]["ads_config"]["api_type"] == form
+
+
 def test_the_relayed_bootstrap_is_another_one_so_that_envoy_is_started_anew() -> None:
     place = dataclasses.replace(RELAYED, is_relayed=False)
     assert bootstrap.build(parse(""), place) != bootstrap.build(parse(""), RELAYED)
