@@ -104,6 +104,7 @@ class Daemon:
             self.plane = Plane(settings, self._view, log.warning, wrap)
             self.plane.on_hold = self.lifeline.hold
             self.plane.start()
+        await self.membership.prepare()
 
     async def _first_table(self, source: asyncio.Task[None]) -> None:
         """Wait for what the source says first. A table that is refused as a whole is none,

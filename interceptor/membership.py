@@ -31,7 +31,8 @@ Labels = tuple[str, ...]
 
 
 class Membership:
-    """Open it before the sidecar; `withdraw` before the sidecar is taken away, `close` after."""
+    """`prepare` it at the start, `open` it before the sidecar; `withdraw` before the sidecar is
+    taken away, `close` after."""
 
     def __init__(self, config: Config, sidecar: Callable[[], Managed | None]) -> None:
         self._config = config
@@ -41,13 +42,17 @@ class Membership:
         self.issuing = Issuing(config)
         self.proving = Proving(config)
 
-    async def open(self) -> None:
-        """Begin every part that is configured. Never raises for one that cannot."""
+    async def prepare(self) -> None:
+        """Who this VM is, from the disk if need be: a control plane may want it before it gives
+        the first table. Never raises."""
         await self.issuing.open()
         try:
             await self.proving.open()
         except PASSING as error:
             log.error("this VM has no identity", why=str(error))
+
+    async def open(self) -> None:
+        """Begin every other part that is configured. Never raises for one that cannot."""
         workload = self._config.workload
         if workload.group or workload.entry or workload.probe or workload.startup:
             from interceptor.workload.upkeep import Upkeep
