@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from interceptor.config import controlplane
 from interceptor.errors import ConfigError, Problem
 
 
@@ -61,7 +62,7 @@ def parse_mesh(text: str, where: str) -> dict[str, str]:
         key = "defaultConfig.proxyMetadata"
         raise ConfigError([Problem(where, key, repr(metadata), "a mapping")])
     found = {str(key): str(value) for key, value in metadata.items()}
-    for key in ("discoveryAddress", "concurrency", "interceptionMode", "serviceCluster"):
+    for key in ("discoveryAddress", "meshId", "concurrency", "interceptionMode", "serviceCluster"):
         if config.get(key) is not None:
             found[f"defaultConfig.{key}"] = str(config[key])
     if config.get("readinessProbe"):
@@ -178,26 +179,11 @@ _NOTED: dict[str, str] = {
     "ISTIO_SERVICE": "the mesh's documents say which services this VM offers",
     "CANONICAL_SERVICE": "the mesh's documents say which services this VM offers",
     "CANONICAL_REVISION": "the mesh's documents say which services this VM offers",
-    "ISTIO_META_POD_PORTS": "the mesh's documents say which services this VM offers",
     "defaultConfig.serviceCluster": "the mesh's documents say which services this VM offers",
     "REWRITE_PROBE_LEGACY_LOCALHOST_DESTINATION": "the application is reached at its own address",
     "ISTIO_INBOUND_EXCLUDE_PORTS": "nothing ever read it; ISTIO_LOCAL_EXCLUDE_PORTS is meant",
 }
-_CONTROL_PLANE = "needs mesh.source: istiod, which this version does not have yet"
-_NOTED |= dict.fromkeys(
-    (
-        "defaultConfig.discoveryAddress",
-        "defaultConfig.readinessProbe",
-        "CA_ADDR",
-        "TRUST_DOMAIN",
-        "ISTIO_META_CLUSTER_ID",
-        "ISTIO_META_MESH_ID",
-        "ISTIO_META_AUTO_REGISTER_GROUP",
-        "PROV_CERT",
-        "OUTPUT_CERTS",
-    ),
-    _CONTROL_PLANE,
-)
+_NOTED |= controlplane.NOTED
 
 
 def migrate(
@@ -214,12 +200,24 @@ def migrate(
         done.add(variable)
     done |= _migrate_users(variables, found, user_id, group_id)
     done |= _migrate_choices(variables, found)
+    done |= _migrate_control_plane(variables, found, done | set(_NOTED))
     for variable in sorted(set(variables) - done):
         if variable in _NOTED:
             found.notes.append(f"{variable}: {_NOTED[variable]}")
         elif variable.startswith(("ISTIO_", "PROXY_", "PILOT_", "XDS_", "CA_")):
             found.notes.append(f"{variable}: not translated; nothing here corresponds to it")
     return found
+
+
+def _migrate_control_plane(
+    variables: Mapping[str, str], found: Migration, named: set[str]
+) -> set[str]:
+    settings, done = controlplane.translate(variables, named)
+    found.settings |= settings
+    is_shared = "WORKLOAD_NAME" in str(settings.get("node.metadata"))
+    if is_shared and found.settings["node.name"][1] == controlplane.WORKLOAD_NAME:
+        del found.settings["node.name"]
+    return done
 
 
 def _ids(names: Iterable[str], look_up: Callable[[str], int | None]) -> list[object]:
