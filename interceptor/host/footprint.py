@@ -80,9 +80,9 @@ class Footprint:
             raise InterceptorError(f"{place / JOURNAL} cannot be read: {error}") from error
         return one
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to go back to."""
-        return bool(self._traces)
+    def __len__(self) -> int:
+        """Of how many paths it knows what they were."""
+        return len(self._traces)
 
     def __contains__(self, path: Path) -> bool:
         return str(path) in self._traces
@@ -143,7 +143,8 @@ class Footprint:
         folder = self._on_host(self.place)
         if not self._is_whole:
             self.at("the journal's folder")
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for each in (folder.parent, folder):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._note_down()
         for name, data in contents.items():
             self.at(f"copy {name}")

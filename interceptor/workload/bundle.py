@@ -31,6 +31,8 @@ DOCUMENT_ENDINGS = (".yaml", ".yml", ".json")
 
 PORT = 15012
 """Where istiod serves xDS and certificates over TLS."""
+AUTHORITY = "interceptor-authority"
+"""What the certificate of an authority of ours bears (`authority.NAME`), wherever it listens."""
 EXCLUDED = (22, 15090, 15021)
 STATUS_PORT = 15020
 
@@ -188,6 +190,7 @@ def _settings(plane: Plane) -> dict[str, JSON]:
     if not plane.discovery:
         found: dict[str, JSON] = {"mesh": {"source": "files"}}
         if plane.authority:
+            found["mesh"] = {"source": "files", "istiod": {"server_name": AUTHORITY}}
             found["identity"] = {"provider": "istiod", "addresses": [plane.authority]}
         return found
     if all(map(is_address, plane.ingress)):

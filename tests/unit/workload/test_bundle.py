@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from interceptor import config, migration
 from interceptor.errors import ConfigError
 from interceptor.host import command
-from interceptor.workload import bundle
+from interceptor.workload import authority, bundle
 from interceptor.workload.bundle import Plane, Wish
 from interceptor.workload.group import Group
 
@@ -125,7 +125,7 @@ def test_a_site_without_istiod_has_its_documents_and_its_authority_in_the_bundle
     assert files["mesh/shop.yaml"] == b"kind: X"
     assert "discoveryAddress" not in yaml.safe_load(files["mesh.yaml"])["defaultConfig"]
     settings = yaml.safe_load(files["interceptor.yaml"])
-    assert settings["mesh"] == {"source": "files"}
+    assert settings["mesh"] == {"source": "files", "istiod": {"server_name": authority.NAME}}
     assert settings["identity"] == {"provider": "istiod", "addresses": ["10.0.0.9:15012"]}
 
 
