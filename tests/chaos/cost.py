@@ -36,14 +36,18 @@ TOUCHED = {
 of `nftables` is an iptables rule."""
 
 
+STEERING = {"route", "link", "pins"}
+"""With ebpf a connection is dialled by an alias. Where the route that makes IPv6's local, or the
+program that brings aliases to their listener, is taken away, what dials one finds nobody."""
+
+
 def removal(step: Step, backend: str) -> dict[Effect, float]:
     """Of FLUSH and FIREWALL. A connection through netfilter's NAT lives by the rule's hook:
     without any nat chain its packets are not translated until the chain is back."""
     if step.variant not in TOUCHED[backend]:
         return {}
     after_s = dict.fromkeys((Effect.PASS_UDP, Effect.PASS_TCP, CALL), ASSERT_S)
-    if backend == "ebpf" and step.variant == "route":
-        # An IPv6 alias is local by our route only: what dials one meanwhile finds nobody.
+    if backend == "ebpf" and step.variant in STEERING:
         after_s[Effect.LOSE_TCP] = ASSERT_S
     if backend != "ebpf" and step.variant in NAT_RULES:
         after_s[BREAK] = ASSERT_S
