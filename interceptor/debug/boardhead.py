@@ -70,6 +70,7 @@ def render(view: View) -> list[Line]:
         _capture(view),
         _drift(view),
         _sidecar(view),
+        _identity(view),
         _load(view),
         _neighbours(view),
         _trace(view),
@@ -191,6 +192,20 @@ def _sidecar(view: View) -> Line | None:
         f"takes a change in {ack_ms} ms" if ack_ms is not None else "",
     )
     return _line("sidecar", words, is_alert=state != "live" or bool(refused))
+
+
+def _identity(view: View) -> Line | None:
+    identity = reading.at(view.status, "identity")
+    if not identity:
+        return None
+    alarms = [str(each) for each in reading.listed(identity, "alarms")]
+    remaining_s = reading.at(identity, "remaining_s")
+    words = (
+        reading.text(identity, "who"),
+        f"{span(float(remaining_s))} left" if isinstance(remaining_s, int | float) else "",
+        *alarms,
+    )
+    return _line("identity", words, is_alert=bool(alarms))
 
 
 def _load(view: View) -> Line | None:

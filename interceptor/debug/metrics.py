@@ -113,6 +113,14 @@ FAMILIES = (
     _gauge("xds_control_plane_up", "Whether Envoy's stream to the control plane is up; 1: it is."),
     _counter("xds_control_plane_failures", "Attempts in vain to open one."),
     _gauge("xds_ack_median_seconds", "Until Envoy's answer to a response; of the last 1024."),
+    _gauge(
+        "cert_expiry_seconds",
+        "Until a certificate ends; default: this VM's, ROOTCA: the first root's.",
+        "resource_name",
+    ),
+    _counter("identity_renewals", "Certificates that this VM was given."),
+    _counter("identity_failures", "Attempts in vain to get one."),
+    _gauge("identity_alarms", "What is wrong with this VM's identity now, or soon."),
     _gauge("ready", "Whether rules and table are in and everything lives; 1: ready."),
     _gauge("build_info", "The version that runs; always 1.", "version"),
     _counter("supervisor_restarts", "Times that the supervisor started the daemon again."),
@@ -195,6 +203,9 @@ def _istio_aliases(now: Snapshot) -> Iterator[Metric]:
     upstream.add_metric([], [("+Inf", 0.0)], 0)
     yield upstream
     yield from _istio_xds(now)
+    if remaining := now.figures.get("interceptor_cert_expiry_seconds"):
+        name, text = "istio_agent_cert_expiry_seconds", "Until a certificate ends (Istio's name)."
+        yield _family(Family(name, Kind.GAUGE, text, ("resource_name",)), remaining)
 
 
 def _istio_xds(now: Snapshot) -> Iterator[Metric]:

@@ -131,6 +131,14 @@ ALERTS = (
         "interceptor status: sidecar, refused, with Envoy's reason",
     ),
     Alert(
+        "InterceptorIdentity",
+        "interceptor_identity_alarms > 0",
+        "1m",
+        Severity.WARNING,
+        "the certificate or token of {{ $labels.instance }} has ended, or will and is not replaced",
+        "interceptor status: identity, alarms",
+    ),
+    Alert(
         "InterceptorMapNearlyFull",
         "interceptor_map_entries / interceptor_map_capacity_entries > 0.8",
         "5m",

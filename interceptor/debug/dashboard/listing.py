@@ -48,6 +48,7 @@ everybody uses; those of the DNS worker and of Envoy begin with `interceptor_dns
 `istio_agent_dns_upstream_requests_total`, `istio_agent_dns_upstream_failures_total` and
 `istio_agent_dns_upstream_request_duration_seconds` are Istio's names for our figures, so that
 dashboards outlive a migration; nothing is forwarded, so the last two stay empty.
+`istio_agent_cert_expiry_seconds` is our `..._cert_expiry_seconds`.
 
 Counters of the netfilter back ends' connections begin anew when rules are replaced, those of the
 `ebpf` back end when its maps are made anew; rates see through both.

@@ -7,7 +7,7 @@ import os
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from interceptor.debug.metrics import FAMILIES, Kind, Snapshot, render
+from interceptor.debug.metrics import FAMILIES, Kind, Snapshot, Values, render
 
 ORDER = ("plane", "result", "qtype", "direction", "what", "le")
 
@@ -103,3 +103,12 @@ def test_processes_are_told_of_by_the_names_that_everybody_uses() -> None:
 def test_a_process_that_is_gone_is_not_told_of() -> None:
     found = samples(Snapshot(processes={"interceptor_dns_worker": 2**22 + 1}))
     assert not [name for name in found if name.startswith("interceptor_dns_worker")]
+
+
+def test_the_end_of_a_certificate_has_istio_s_name_too() -> None:
+    ends: Values = {("default",): 60.0, ("ROOTCA",): -1.0}
+    page = render(Snapshot(figures={"interceptor_cert_expiry_seconds": ends})).decode()
+    for name in ("interceptor", "istio_agent"):
+        assert f'{name}_cert_expiry_seconds{{resource_name="default"}} 60.0\n' in page
+        assert f'{name}_cert_expiry_seconds{{resource_name="ROOTCA"}} -1.0\n' in page
+    assert "cert_expiry" not in render(Snapshot()).decode()
