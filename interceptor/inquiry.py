@@ -112,12 +112,27 @@ def begin(config: Config, question: Question) -> Case:
         case = replace(case, found=found)
         if not (told := addresses(found)):
             names = hidden.observe(config.mesh, config.node, found.name)
-            return replace(case, hidden=names)
+            shut = hidden.observe_sidecar(config.mesh, config.node, found.name)
+            by = (shut.sidecar, shut.cure) if shut is not None else None
+            return replace(case, hidden=names, hidden_by=by)
         if found.host.startswith("*."):
             names = hidden.observe(config.mesh, config.node, found.name)
             case = replace(case, hidden=names)
         destination = ip_address(told[0])
     return decide(case, flow(question, case.facts, destination, port, source))
+
+
+def resolve(config: Config, name: str, kind: str) -> Resolution:
+    """What is answered to a name, and where nothing is, who hides it. Raises ConfigError."""
+    found = assembly.answers(config, assembly.load_table(config)).resolve(name, kind)
+    if found.verdict not in (Verdict.PASS, Verdict.FORWARD) or found.host:
+        return found
+    why = found.why
+    if names := hidden.observe(config.mesh, config.node, found.name):
+        why += f"; hidden by exportTo: only namespace {', '.join(names)} sees it"
+    elif shut := hidden.observe_sidecar(config.mesh, config.node, found.name):
+        why += f"; hidden by {shut.sidecar}: {shut.cure}"
+    return replace(found, why=why)
 
 
 def decide(case: Case, asked: Flow) -> Case:
@@ -219,8 +234,10 @@ def _rule_text(
 def _unresolved(found: Resolution, target: str) -> Explanation:
     """A name without an address: no connection can be made, so there is none to judge."""
     why = found.why
-    if found.verdict is Verdict.PASS:
-        why += ": its queries go on untouched; give the address to see a connection's fate"
+    if found.verdict in (Verdict.PASS, Verdict.FORWARD):
+        if found.verdict is Verdict.PASS:
+            why += ": its queries go on untouched"
+        why += "; give the address to see a connection's fate"
     return Explanation("pass", target, 9, why, found.host, name=found.name)
 
 

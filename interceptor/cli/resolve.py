@@ -7,7 +7,7 @@ import json
 
 import click
 
-from interceptor import assembly
+from interceptor import inquiry
 from interceptor.cli import option
 from interceptor.config import Config
 from interceptor.mesh.outcome import parse_type
@@ -32,7 +32,7 @@ def _record_type(_ctx: click.Context, _param: click.Parameter, value: str) -> st
 @option.configured
 def resolve(config: Config, name: str, kind: str, as_json: bool) -> None:
     """What the mesh answers to NAME, by which host, and why."""
-    found = assembly.answers(config, assembly.load_table(config)).resolve(name, kind)
+    found = inquiry.resolve(config, name, kind)
     if as_json:
         tree = dataclasses.asdict(found) | {"verdict": found.verdict.value}
         print(json.dumps(tree, indent=2))

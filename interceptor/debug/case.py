@@ -190,7 +190,8 @@ class Case:
     """One call, and everything known about it.
 
     ``problems`` are the documents that are refused now; ``called`` the host and port that the
-    destination belongs to. ``hidden``: namespaces that see the name, where this VM's does not.
+    destination belongs to. ``hidden``: namespaces that see the name, where this VM's does not;
+    ``hidden_by``: the Sidecar that leaves it out, and what to do about that.
     ``dns_obstacles`` stand before ours in the way of its query; ``unrouted`` are addresses of
     endpoints to which this host has no route; ``confined`` is the cgroup outside of which the
     sidecar's user is like any other (ebpf). ``silent`` is the pid of a daemon that runs and does
@@ -204,6 +205,7 @@ class Case:
     problems: tuple[Problem, ...] = ()
     found: Resolution | None = None
     hidden: tuple[str, ...] = ()
+    hidden_by: tuple[str, str] | None = None
     facts: Facts = field(default_factory=Facts)
     plan: Plan = field(default_factory=Plan)
     flow: Flow | None = None

@@ -53,7 +53,8 @@ def _name(case: Case, _told: Explanation) -> Said | None:
     words = f"{found.name}: {found.why}"
     if found.verdict is NameVerdict.PASS:
         words += " (its queries go on untouched)"
-    return found.verdict in (NameVerdict.ANSWER, NameVerdict.PASS), words, ()
+    is_right = (NameVerdict.ANSWER, NameVerdict.PASS, NameVerdict.FORWARD)
+    return found.verdict in is_right, words, ()
 
 
 def _resolver(case: Case, _told: Explanation) -> Said | None:
@@ -163,12 +164,24 @@ def _upstreams(envoy: Envoy | None) -> dict[tuple[str, str], Upstream]:
     return {(each.address, str(each.port)): each for each in found or ()}
 
 
+def _far(backend: dict[str, object]) -> str:
+    """How an endpoint of another network is reached; empty for one of ours."""
+    gateways = backend["gateways"]
+    if not isinstance(gateways, list) or not gateways:
+        return ""
+    way = f", in network {backend['network']} behind {', '.join(gateways)}"
+    if backend["identity"]:
+        return f"{way}: called through it by mutual TLS, which this VM needs an identity for"
+    return f"{way}: left out, for it speaks no mutual TLS, by which a gateway knows where to go"
+
+
 def _endpoint(backend: dict[str, object], seen: dict[tuple[str, str], Upstream]) -> str:
     place = f"{backend['address']} port {backend['port']}"
     state = "ready" if backend["ready"] else "not ready"
     words = f"{place}, weight {backend['weight']}, {state}"
     if backend["origin"]:
         words += f", {backend['origin']}"
+    words += _far(backend)
     known = seen.get((str(backend["address"]), str(backend["port"])))
     if known is None:
         return words

@@ -90,6 +90,9 @@ def _backend(endpoint: Endpoint, port: Port) -> dict[str, object]:
         "weight": endpoint.weight or 1,
         "locality": endpoint.locality,
         "ready": endpoint.ready,
+        "network": endpoint.network,
+        "gateways": [join(address, number) for address, number in endpoint.gateways],
+        "identity": endpoint.identity,
         "origin": endpoint.origin,
     }
 

@@ -18,12 +18,13 @@ from interceptor.mesh.outcome import Verdict
 NSS_RESOLVE = "resolve"
 EXCLUDED = (1, 2, 4)
 """Rules by which an interface or owner is left out, its DNS included."""
+OTHERS = (Verdict.PASS, Verdict.NXDOMAIN, Verdict.FORWARD)
 DOT_PORT = 853  # RFC 7858
 
 
 def diagnose(case: Case) -> Iterator[Finding]:
     """Findings about the name that was asked, and how it is asked."""
-    if case.found is not None and case.found.verdict in (Verdict.PASS, Verdict.NXDOMAIN):
+    if case.found is not None and case.found.verdict in OTHERS:
         yield from _of_nobody(case)
     elif case.found is not None and case.found.host.startswith("*."):
         yield from _of_wildcard(case, case.found.host)
@@ -40,6 +41,9 @@ def _of_nobody(case: Case) -> Iterator[Finding]:
     name = case.found.name
     if case.hidden:
         yield _hidden(case, name)
+        return
+    if case.hidden_by is not None:
+        yield _left_out(name, *case.hidden_by)
         return
     others = likeness.elsewhere(name, case.table.hosts.values(), case.locale)
     near = likeness.near(name, case.table.hosts.values(), case.locale)
@@ -87,6 +91,17 @@ def _hidden(case: Case, name: str) -> Finding:
         f"{name} is only for namespace {where}, and this VM's is {case.locale.namespace}",
         ("exportTo of its document leaves this VM's namespace out",),
         f"add {case.locale.namespace} or * to its exportTo, or set node.namespace",
+        "interceptor mesh check",
+    )
+
+
+def _left_out(name: str, sidecar: str, cure: str) -> Finding:
+    return Finding(
+        Cause.NOT_EXPORTED,
+        Step.NAME,
+        f"{name} is hidden from this VM by {sidecar}",
+        ("its egress hosts leave the name out",),
+        cure,
         "interceptor mesh check",
     )
 
