@@ -39,6 +39,8 @@ _COMMANDS = {
     "authority": "authority",
     "config": "config",
     "observe": "observe",
+    "join": "join",
+    "leave": "join",
     "lab": "lab",
     "bench": "lab",
     "unit": "unit",

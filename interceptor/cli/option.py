@@ -32,14 +32,14 @@ def _read(path: Path, what: str) -> str:
         raise ConfigError([Problem(str(path), "(file)", str(error), what)]) from error
 
 
-def _user_id(name: str) -> int | None:
+def user_id(name: str) -> int | None:
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
         return None
 
 
-def _group_id(name: str) -> int | None:
+def group_id(name: str) -> int | None:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
@@ -51,7 +51,7 @@ def migrated(files: tuple[Path, ...]) -> migration.Migration:
     variables: dict[str, str] = {}
     for path in files:
         variables |= migration.parse_file(_read(path, "a readable file"), str(path))
-    return migration.migrate(variables, _user_id, _group_id)
+    return migration.migrate(variables, user_id, group_id)
 
 
 def load(

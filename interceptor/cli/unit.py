@@ -27,6 +27,11 @@ def render(program: str) -> str:
     return text
 
 
+def own_program() -> str:
+    """This very program, as systemd is to start it."""
+    return choose(sys.argv[0], sys.executable)
+
+
 @click.command()
 def unit() -> None:
     """Print the systemd unit that runs this very program.
@@ -34,4 +39,4 @@ def unit() -> None:
     The Debian package has it installed; from a checkout:
     interceptor unit >/etc/systemd/system/interceptor.service
     """
-    click.echo(render(choose(sys.argv[0], sys.executable)), nl=False)
+    click.echo(render(own_program()), nl=False)
