@@ -45,7 +45,7 @@ def snapshot(daemon: Running) -> Snapshot:
     if sidecar is not None:
         groups.append(_sidecar(sidecar))
         processes["interceptor_sidecar"] = sidecar.process.pid
-    groups.append(daemon.membership.proving.figures())
+    groups.append(daemon.membership.figures())
     figures = {f"interceptor_{name}": values for group in groups for name, values in group.items()}
     return Snapshot(
         figures=figures,

@@ -7,12 +7,14 @@ of it. With the defaults there is no part, and nothing is imported for one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
 from interceptor.config import Config
+from interceptor.host import wait
 from interceptor.host.endure import PASSING
 from interceptor.issuing import Issuing
 from interceptor.mesh.table import EMPTY, MeshTable
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Labels = tuple[str, ...]
+AGAIN_S = 5.0  # between two attempts to open a part
+Work = Callable[[], Awaitable[None]]
+Figures = Mapping[str, Mapping[tuple[str, ...], float]]
 
 
 class Membership:
@@ -41,18 +45,20 @@ class Membership:
         self._upkeep: Upkeep | None = None
         self.issuing = Issuing(config)
         self.proving = Proving(config)
+        self._problems: dict[str, str] = {}
+        self._attempts: list[asyncio.Task[None]] = []
 
     async def prepare(self) -> None:
         """Who this VM is, from the disk if need be: a control plane may want it before it gives
         the first table. Never raises."""
-        await self.issuing.open()
-        try:
-            await self.proving.open()
-        except PASSING as error:
-            log.error("this VM has no identity", why=str(error))
+        await self._begin("authority", self.issuing.open, self.issuing.close)
+        await self._begin("identity", self.proving.open, self.proving.close)
 
     async def open(self) -> None:
         """Begin every other part that is configured. Never raises for one that cannot."""
+        await self._begin("workload", self._open_upkeep, self._close_upkeep)
+
+    async def _open_upkeep(self) -> None:
         workload = self._config.workload
         if workload.group or workload.entry or workload.probe or workload.startup:
             from interceptor.workload.upkeep import Upkeep
@@ -60,6 +66,39 @@ class Membership:
             self._upkeep = Upkeep(self._config, self._why_not_live, self._tell_health)
             self._upkeep.follow(self._table.groups)
             await self._upkeep.open()
+
+    async def _close_upkeep(self) -> None:
+        if self._upkeep is not None:
+            await self._upkeep.withdraw(keep=True)
+
+    async def _begin(self, part: str, work: Work, undo: Work) -> None:
+        """Open a part, now or later: DNS and capture do not wait for it. Whatever it raises is
+        its own failure, a package that is missing as well."""
+        if await self._try(part, work, undo):
+            return
+
+        async def again() -> None:
+            while True:
+                await asyncio.sleep(AGAIN_S)
+                if await self._try(part, work, undo):
+                    return
+
+        self._attempts.append(asyncio.create_task(again(), name=part))
+
+    async def _try(self, part: str, work: Work, undo: Work) -> bool:
+        try:
+            await work()
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            if self._problems.get(part) != why:
+                log.error("a part does not open; tried again", part=part, why=why)
+                log.debug("where", part=part, exc_info=not isinstance(error, PASSING))
+            self._problems[part] = why
+            with suppress(Exception):
+                await undo()
+            return False
+        self._problems.pop(part, None)
+        return True
 
     def follow(self, table: MeshTable) -> None:
         """The mesh has changed. It may be known before this is open."""
@@ -69,6 +108,9 @@ class Membership:
 
     async def withdraw(self, *, keep: bool) -> None:
         """Have nobody sent here any more, unless a daemon follows this one (``keep``)."""
+        attempts, self._attempts = self._attempts, []
+        if attempts:
+            await wait.cancelled(attempts)
         if self._upkeep is not None:
             await self._upkeep.withdraw(keep=keep)
 
@@ -99,8 +141,16 @@ class Membership:
 
     def status(self) -> dict[str, object]:
         """The parts of `status` that are about this VM as a member."""
-        return {
+        tree = {
             "identity": self.proving.status(),
             "authority": self.issuing.status(),
             "workload": {} if self._upkeep is None else self._upkeep.status(),
         }
+        for part, why in self._problems.items():
+            tree[part] |= {"problem": why}
+        return {**tree}
+
+    def figures(self) -> Figures:
+        """Families and their values, as `figure` has them, without the prefix."""
+        upkeep = self._upkeep.figures() if self._upkeep is not None else {}
+        return {**self.proving.figures(), **upkeep}

@@ -22,6 +22,14 @@ from interceptor.workload.outcome import Outcome, State, Verdict
 log = structlog.get_logger(__name__)
 
 
+RESULTS = ("success", "failure")
+TURNS = (State.HEALTHY.value, State.UNHEALTHY.value)
+
+
+def _word(found: Outcome) -> str:
+    return "success" if found.is_success else "failure"
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is probed. Both None: nothing is, and the service is never called unfit."""
@@ -93,7 +101,7 @@ class Health:
         return await self._rim.observe(probe)
 
     def _count(self, found: Outcome) -> None:
-        self.counts["success" if found.is_success else "failure"] += 1
+        self.counts[_word(found)] += 1
 
     async def _take(self, found: Outcome, probe: Probe, prefix: str) -> None:
         self._count(found)
@@ -115,7 +123,7 @@ class Health:
             "state": self.verdict.state.value,
             "probed": bool(self.wanted),
             "started": self.has_started,
-            "last": None if last is None else ("success" if last.is_success else "failure"),
+            "last": None if last is None else _word(last),
             "why": "" if last is None else last.told(),
             "in_a_row": self.verdict.run,
             "took_s": round(self.took_s, 4),

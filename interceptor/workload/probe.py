@@ -63,8 +63,10 @@ async def _tcp(wanted: TcpSocket, place: Place) -> Outcome:
     host = wanted.host or place.host
     try:
         opened = await passing.connect(host, wanted.port, place.mark)
-    except OSError as error:
-        return Outcome(False, f"{host} port {wanted.port}: {error.strerror or error}")
+    except (OSError, ValueError) as error:  # ValueError: no name that can be looked up
+        return Outcome(
+            False, f"{host} port {wanted.port}: {getattr(error, 'strerror', '') or error}"
+        )
     opened.close()
     return Outcome(True, f"{host} port {wanted.port} is open")
 

@@ -15,7 +15,7 @@ from interceptor.host.endure import endure
 from interceptor.mesh.model import Address, WorkloadGroup
 from interceptor.workload import entry, probe
 from interceptor.workload.entry import Fitness
-from interceptor.workload.health import Health, Rim, Wanted
+from interceptor.workload.health import RESULTS, TURNS, Health, Rim, Wanted
 from interceptor.workload.outcome import Outcome, State
 from interceptor.workload.probe import Place
 from interceptor.workload.registration import Facts, Registration
@@ -62,6 +62,7 @@ class Upkeep:
         self._tasks: list[asyncio.Task[object]] = []
         self._probing: asyncio.Task[object] | None = None
         self._was_healthy = self._is_open = False
+        self.problem = ""
         rim = Rim(self._observe, sidecar, self._take)
         self.health = Health(rim, decide_probes(config, None))
 
@@ -98,7 +99,9 @@ class Upkeep:
             await asyncio.to_thread(self._registration.revert)
 
     def _spawn(self, work: Awaitable[object]) -> None:
-        self._tasks.append(asyncio.ensure_future(work))
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._note_end)
+        self._tasks.append(task)
 
     def _probe(self) -> None:
         """Begin to probe, or anew by another probe; the verdict stands until then."""
@@ -108,6 +111,13 @@ class Upkeep:
         if self.health.wanted and self._is_open:
             work = endure("the service's health", self.health.run)
             self._probing = asyncio.get_running_loop().create_task(work)
+            self._probing.add_done_callback(self._note_end)
+
+    def _note_end(self, task: asyncio.Task[object]) -> None:
+        """A fault of ours ends one part, and nothing else."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.problem = f"a fault of interceptor itself: {type(error).__name__}: {error}"
+            log.error("a part of the workload has ended", why=self.problem, exc_info=error)
 
     async def _observe(self, wanted: Probe) -> Outcome:
         host = str(self._addresses[0]) if self._addresses else LOCALHOST
@@ -156,6 +166,22 @@ class Upkeep:
             return Fitness(True)
         return Fitness(False, self.health.why)
 
+    def figures(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """Families and their values, without the prefix."""
+        counts, registration = self.health.counts, self._registration
+        found: dict[str, dict[tuple[str, ...], float]] = {}
+        if self.health.wanted:
+            is_healthy = self.health.verdict.state is State.HEALTHY
+            found = {
+                "workload_healthy": {(): float(is_healthy)},
+                "workload_probes": {(each,): float(counts[each]) for each in RESULTS},
+                "workload_turns": {(each,): float(counts[each]) for each in TURNS},
+                "workload_probe_seconds": {(): self.health.took_s},
+            }
+        if registration is not None:
+            found["workload_registered"] = {(): float(bool(registration.name))}
+        return found
+
     def status(self) -> dict[str, object]:
         """For `status`: what this VM is registered as, and how its service is."""
         config, registration = self._config, self._registration
@@ -163,7 +189,7 @@ class Upkeep:
             "group": config.workload.group,
             "entry": "" if registration is None else registration.name,
             "file": "" if config.workload.entry is None else str(config.workload.entry),
-            "problem": "" if registration is None else registration.problem,
+            "problem": self.problem or ("" if registration is None else registration.problem),
             "addresses": list(map(str, self._addresses)),
             "health": self.health.status(),
         }
