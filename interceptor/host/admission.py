@@ -20,10 +20,13 @@ _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A client's certificate with its chain, and its key; PEM."""
+    """A client's certificate with its chain, and its key; PEM. ``roots`` came with them, and are
+    believed beside mesh.istiod.root_cert: an authority that changes its root hands the new one
+    out, and nobody goes from VM to VM to change a file. Without a chain there are only they."""
 
     chain: bytes
     key: bytes
+    roots: bytes = b""
 
 
 def nothing() -> Pair | None:
@@ -59,7 +62,10 @@ class Admission:
             raise InterceptorError(f"mesh.istiod.root_cert: {path}: there is no certificate in it")
         name = self._istiod.server_name or _server_name(host)
         pair = self._pair()
-        return Tls(root, pair.chain, pair.key, name) if pair else Tls(root, server_name=name)
+        if pair is None:
+            return Tls(root, server_name=name)
+        both = root.rstrip() + b"\n" + pair.roots if pair.roots else root
+        return Tls(both, pair.chain, pair.key, name)
 
     def metadata(self, *, is_secret: bool) -> dict[str, str]:
         """gRPC metadata of a call. The token never goes where everybody on the way could read it:
@@ -77,7 +83,10 @@ class Admission:
         try:
             token = path.read_text("ascii").strip()
         except OSError as error:
-            return "" if self._pair() else f"the token {path} cannot be read: {error.strerror}"
+            pair = self._pair()
+            return (
+                "" if pair and pair.chain else f"the token {path} cannot be read: {error.strerror}"
+            )
         except UnicodeDecodeError:
             return f"the token {path} is none"
         begin_s, end_s = _span(token)

@@ -121,14 +121,12 @@ class Front:
             self._certificates[str(path)] = ssl.DER_cert_to_PEM_cert(shown).encode()
         try:
             await self._carry(reader, writer, path)
-            writer.close()
-            await asyncio.wait_for(writer.wait_closed(), GOODBYE_S)
-        except (OSError, TimeoutError):
-            pass  # it is gone without a goodbye
+            await _part(writer)
         finally:
             self._certificates.pop(str(path), None)
             path.unlink(missing_ok=True)
-            writer.transport.abort()
+            with contextlib.suppress(AttributeError):  # of a transport that has ended already
+                writer.transport.abort()
 
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: Path
@@ -168,6 +166,13 @@ async def _shake_hands(
         lambda: protocol, client, ssl=context, ssl_handshake_timeout=HANDSHAKE_S
     )
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+async def _part(writer: asyncio.StreamWriter) -> None:
+    """Say goodbye, and wait a moment for the answer."""
+    writer.close()
+    with contextlib.suppress(OSError, TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), GOODBYE_S)
 
 
 async def _pump(

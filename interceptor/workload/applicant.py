@@ -40,7 +40,7 @@ class Remote:
 
     async def ask(self, csr: bytes, pair: Pair | None) -> tuple[bytes, ...]:
         request = issuance.encode_request(Order(csr, self._ttl_s, {}))
-        shown: list[Pair | None] = [None] if pair is None else [None, pair]
+        shown = [None] if pair is None else [Pair(b"", b"", pair.roots), pair]
         if not await asyncio.to_thread(self._has_token):
             shown.reverse()
         reasons: list[str] = []

@@ -105,7 +105,7 @@ class Identity:
         current = self.current
         if current is None or not current.is_valid(self._chance.clock()):
             return None
-        return Pair(current.chain_pem, current.key_pem)
+        return Pair(current.chain_pem, current.key_pem, current.root_pem)
 
     # --- by an authority
 

@@ -46,6 +46,19 @@ def test_root_and_certificate_are_read_afresh(tmp_path: Path) -> None:
     assert again.server_name == "istiod.istio-system.svc"
 
 
+def test_roots_that_came_with_our_certificate_are_believed_beside_the_file_s(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "root.pem").write_text(ROOT)
+    for chain, key in ((b"chain", b"key"), (b"", b"")):
+        pair = Pair(chain, key, b"another root")
+        tls = Admission(config(tmp_path), lambda pair=pair: pair).tls("istiod.example", 15012)
+        assert tls is not None
+        assert tls.root.startswith(ROOT.encode().rstrip())
+        assert tls.root.endswith(b"\nanother root")
+        assert (tls.certificate, tls.key) == (chain, key)
+
+
 @pytest.mark.parametrize(
     ("tls", "port", "expected"),
     [
