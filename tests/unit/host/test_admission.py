@@ -3,6 +3,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,13 +52,11 @@ def test_roots_that_came_with_our_certificate_are_believed_beside_the_file_s(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "root.pem").write_text(ROOT)
-    for chain, key in ((b"chain", b"key"), (b"", b"")):
-        pair = Pair(chain, key, b"another root")
-        tls = Admission(config(tmp_path), lambda pair=pair: pair).tls("istiod.example", 15012)
+    for pair in (Pair(b"chain", b"key", b"another"), Pair(b"", b"", b"another")):
+        tls = Admission(config(tmp_path), partial(Pair, *astuple(pair))).tls("istiod", 15012)
         assert tls is not None
-        assert tls.root.startswith(ROOT.encode().rstrip())
-        assert tls.root.endswith(b"\nanother root")
-        assert (tls.certificate, tls.key) == (chain, key)
+        assert tls.root == ROOT.encode().rstrip() + b"\nanother"
+        assert (tls.certificate, tls.key) == (pair.chain, pair.key)
 
 
 @pytest.mark.parametrize(
