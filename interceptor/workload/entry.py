@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import yaml
 
 from interceptor.config.tree import Node
+from interceptor.mesh import identity
 from interceptor.mesh.model import Address, WorkloadGroup
 
 JSON = dict[str, "JSON"] | list["JSON"] | str | int | float | bool | None
@@ -35,9 +36,12 @@ def name_of(group: str, address: Address, network: str) -> str:
     return whole[-NAME_LENGTH:].strip("-.")
 
 
-def build(node: Node, group: WorkloadGroup, address: Address, fitness: Fitness) -> JSON:
+def build(
+    node: Node, group: WorkloadGroup, address: Address, fitness: Fitness, *, is_secure: bool = False
+) -> JSON:
     """The entry as a document. Labels: the group's, then node.labels over them; what the node
-    says of network, locality and service account counts before the template."""
+    says of network, locality and service account counts before the template. ``is_secure``: this
+    VM takes mutual TLS, which a label tells unless group or node say otherwise."""
     network = node.network or group.network
     account = node.service_account
     if account == "default" and group.service_account:
@@ -45,7 +49,8 @@ def build(node: Node, group: WorkloadGroup, address: Address, fitness: Fitness) 
     annotations: dict[str, JSON] = {GROUP_NOTE: group.name}
     if fitness.is_healthy is not None:
         annotations[HEALTH_NOTE] = "true"
-    labels: dict[str, JSON] = {**dict(group.labels), **node.labels}
+    secure = {identity.TLS_MODE: identity.MUTUAL} if is_secure else {}
+    labels: dict[str, JSON] = {**secure, **dict(group.labels), **node.labels}
     spec: dict[str, JSON] = {
         "address": str(address),
         "ports": dict(group.ports),

@@ -32,6 +32,7 @@ class Facts:
     group: WorkloadGroup | None = None
     address: Address | None = None
     fitness: Fitness = NOT_PROBED
+    is_secure: bool = False
 
 
 def missing(config: Config, facts: Facts) -> str:
@@ -52,7 +53,9 @@ def build(config: Config, facts: Facts) -> str:
     path = config.workload.entry
     if facts.group is None or facts.address is None or path is None:
         return ""
-    document = entry.build(config.node, facts.group, facts.address, facts.fitness)
+    document = entry.build(
+        config.node, facts.group, facts.address, facts.fitness, is_secure=facts.is_secure
+    )
     return entry.render(document, as_json=path.suffix == ".json")
 
 

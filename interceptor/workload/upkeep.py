@@ -13,11 +13,12 @@ from interceptor.config import Config, Probe
 from interceptor.host import uplink, wait
 from interceptor.host.endure import endure
 from interceptor.mesh.model import Address, WorkloadGroup
-from interceptor.workload import entry, probe
+from interceptor.workload import entry, probe, provider
 from interceptor.workload.entry import Fitness
 from interceptor.workload.health import RESULTS, TURNS, Health, Rim, Wanted
 from interceptor.workload.outcome import Outcome, State
 from interceptor.workload.probe import Place
+from interceptor.workload.provider import Provider
 from interceptor.workload.registration import Facts, Registration
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,14 @@ def decide_probes(config: Config, group: WorkloadGroup | None) -> Wanted:
     return Wanted(readiness, workload.startup)
 
 
+def takes_mutual_tls(config: Config) -> bool:
+    """Whether this VM's sidecar, configured by us, has a certificate to show."""
+    sidecar = config.sidecar
+    if sidecar.mode != "managed" or sidecar.mtls == "disable" or config.mesh.source == "istiod":
+        return False
+    return provider.observe(config) is not Provider.NONE
+
+
 class Upkeep:
     """Open it, let it `follow` the mesh's groups, `withdraw` before the sidecar is taken away."""
 
@@ -61,7 +70,7 @@ class Upkeep:
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[object]] = []
         self._probing: asyncio.Task[object] | None = None
-        self._was_healthy = self._is_open = False
+        self._was_healthy = self._is_open = self._is_secure = False
         self.problem = ""
         rim = Rim(self._observe, sidecar, self._take)
         self.health = Health(rim, decide_probes(config, None))
@@ -72,6 +81,7 @@ class Upkeep:
         self._changed.set()
         if self._registration is not None:
             self._was_healthy = await asyncio.to_thread(self._registration.was_healthy)
+            self._is_secure = await asyncio.to_thread(takes_mutual_tls, self._config)
             self._spawn(endure("this VM's entry", self._keep_entry))
         if not self._config.node.addresses:
             self._spawn(endure("this VM's address", self._follow_addresses))
@@ -153,7 +163,7 @@ class Upkeep:
 
     def _facts(self) -> Facts:
         address = self._addresses[0] if self._addresses else None
-        return Facts(self._group, address, self._fitness())
+        return Facts(self._group, address, self._fitness(), self._is_secure)
 
     def _fitness(self) -> Fitness:
         """Until the first verdict: as an agent before us left it, else not fit."""

@@ -231,6 +231,32 @@ def test_a_workload_group_is_a_template_without_address() -> None:
     ]
 
 
+def test_a_workload_group_says_how_its_members_are_probed() -> None:
+    found = read("WorkloadGroup", "{probe: {periodSeconds: 5, httpGet: {path: /h, port: 80}}}")
+    assert isinstance(found, Group)
+    probe = found.group.probe
+    assert probe is not None
+    assert probe.http is not None
+    assert (probe.http.path, probe.http.port, probe.period_s) == ("/h", 80, 5)
+    assert hash(found.group)
+
+
+@pytest.mark.parametrize(
+    ("probe", "key"),
+    [
+        ("{httpGet: {path: /h}}", "spec.probe.http.port"),
+        ("{httpGet: {port: 80}, tcpSocket: {port: 80}}", "spec.probe"),
+        ("{periodSeconds: 5}", "spec.probe"),
+        ("{tcpSocket: {port: 99999}}", "spec.probe.tcp.port"),
+        ("{httpGet: 5}", "spec.probe.http"),
+        ("{exec: {command: ls}}", "spec.probe.exec.command"),
+        ("5", "spec.probe"),
+    ],
+)
+def test_what_is_wrong_with_a_probe_is_told_by_its_key(probe: str, key: str) -> None:
+    assert [found for found, _ in wrong("WorkloadGroup", f"{{probe: {probe}}}")] == [key]
+
+
 def test_an_endpoint_that_is_labelled_for_it_has_an_identity() -> None:
     labels = "labels: {security.istio.io/tlsMode: istio}"
     found = entry(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interceptor.config.tree import Node
-from interceptor.mesh import parse
-from interceptor.mesh.model import WorkloadGroup
+from interceptor.mesh import identity, parse
+from interceptor.mesh.model import Workload, WorkloadGroup
 from interceptor.mesh.resource import Workloads
 from interceptor.workload import entry
 from interceptor.workload.entry import Fitness
@@ -93,6 +93,21 @@ def test_the_condition_is_istiod_s_with_the_reason() -> None:
         "proxy.istio.io/health-checks-enabled": "true",
     }
     assert "status" not in build()
+
+
+def proven(member: Workload) -> str:
+    return identity.choose(dict(member.labels), member.namespace, member.service_account)
+
+
+def test_a_vm_with_a_certificate_says_that_it_takes_mutual_tls() -> None:
+    """By the label that members read a SPIFFE ID from."""
+    document = entry.build(NODE, GROUP, ADDRESS, NOT_PROBED, is_secure=True)
+    (member,) = parsed(document, as_json=False).members
+    assert proven(member) == "ns/bookinfo/sa/bookinfo-reviews"
+    without = Node(labels={"security.istio.io/tlsMode": "disabled"})
+    document = entry.build(without, GROUP, ADDRESS, NOT_PROBED, is_secure=True)
+    (member,) = parsed(document, as_json=False).members
+    assert proven(member) == ""
 
 
 @given(st.ip_addresses(v=6))

@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,6 +31,10 @@ HERE = Place(HOST, 0x1DC0)
 def observe(timeout_s: float = LATE_S, **kind: Any) -> Outcome:
     wanted = Probe.model_validate({"timeout_s": timeout_s, **kind})
     return asyncio.run(probe.observe(wanted, HERE))
+
+
+def _kind(name: str, port: int) -> dict[str, Any]:
+    return {name: {"port": port}}
 
 
 def get(port: int, path: str, **keys: Any) -> Outcome:
@@ -144,7 +148,7 @@ def test_an_answer_whose_end_is_known_is_not_waited_for_longer() -> None:
 def test_a_server_that_hangs_is_given_up_at_the_time_limit(kind: str) -> None:
     with saying(b"", closes=False) as port:
         began_s = time.monotonic()
-        found = observe(SOON_S, **{kind: {"port": port}})
+        found = observe(SOON_S, **_kind(kind, port))
         took_s = time.monotonic() - began_s
     assert not found.is_success
     assert "0.3 s" in found.reason
@@ -153,7 +157,7 @@ def test_a_server_that_hangs_is_given_up_at_the_time_limit(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["http", "tcp", "grpc"])
 def test_where_nobody_listens_the_reason_says_so(kind: str) -> None:
-    found = observe(**{kind: {"port": unused_port()}})
+    found = observe(**_kind(kind, unused_port()))
     assert not found.is_success
     assert "refused" in found.reason.lower()
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from interceptor import config
 from interceptor.config import Config, Probe
 from interceptor.mesh.model import WorkloadGroup
 from interceptor.workload import upkeep
@@ -63,9 +64,9 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def live(config: Config, body: Callable[[World], Awaitable[None]], *, keep: bool = False) -> World:
+def live(of: Config, body: Callable[[World], Awaitable[None]], *, keep: bool = False) -> World:
     async def main() -> World:
-        world = World(config)
+        world = World(of)
         world.upkeep.follow([GROUP])
         await world.upkeep.open()
         try:
@@ -177,6 +178,20 @@ def test_a_group_that_is_in_no_document_is_told(tmp_path: Path) -> None:
         await until(lambda: "WorkloadGroup default/h" in str(world.upkeep.status()["problem"]))
 
     live(make(tmp_path, group="h"), body)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("identity: {provider: local}", True),
+        ("identity: {provider: none}", False),
+        ("{identity: {provider: local}, sidecar: {mtls: disable}}", False),
+        ("{identity: {provider: local}, sidecar: {mode: external}}", False),
+        ("{identity: {provider: istiod}, mesh: {source: istiod}}", False),
+    ],
+)
+def test_mutual_tls_is_offered_where_our_envoy_has_a_certificate(text: str, expected: bool) -> None:
+    assert upkeep.takes_mutual_tls(config.parse(text)) is expected
 
 
 @pytest.mark.parametrize(
