@@ -19,7 +19,7 @@ NAMES = ("default", "ROOTCA")
 READY_S = 5.0
 
 
-class _Held:
+class Held:
     """What has come so far, put together from secrets."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ async def follow(path: Path, clock: Callable[[], float]) -> AsyncIterator[Creden
     channel = rpc.open_channel(f"unix:{path}")
     try:
         await channel.ready(READY_S)
-        call, held = channel.stream(METHOD), _Held()
+        call, held = channel.stream(METHOD), Held()
         first = discovery_pb2.DiscoveryRequest(type_url=TYPE, resource_names=NAMES)
         first.node.id = "interceptor"
         await call.send(first.SerializeToString())

@@ -39,6 +39,9 @@ MODULES = {
     "xds": "xds_target",
     "relay": "controlplane_target",
     "issued": "controlplane_target",
+    "secrets": "identity_target",
+    "foreign": "identity_target",
+    "kept": "identity_target",
     "http": "http_target",
     "program": "program_target",
 }
