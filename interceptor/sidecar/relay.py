@@ -75,6 +75,8 @@ class Relay:
         self._passage = Passage()
         self._server: rpcserver.Server | None = None
         self._current: asyncio.Future[None] | None = None
+        self._carrying: set[asyncio.Task[object]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._streams = self._ended = self._ends = 0
         self._is_up = False
         self._since_s = monotonic()
@@ -92,6 +94,8 @@ class Relay:
         if self._server is not None:
             await self._server.close()
             self._server = None
+        await wait.cancelled(self._carrying)
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
     async def follow(self, _difference: Difference) -> None:
         """The mesh has changed, as its names tell us. Envoy hears of it by a stream of its own:
@@ -142,12 +146,14 @@ class Relay:
             self._current.set_result(None)
         self._current = replaced
         self._streams += 1
-        carrying = asyncio.create_task(self._carry(form, link))
+        carrying: asyncio.Task[object] = asyncio.create_task(self._carry(form, link))
+        self._carrying.add(carrying)
+        carrying.add_done_callback(self._carrying.discard)
         try:
             await asyncio.wait((carrying, replaced), return_when=asyncio.FIRST_COMPLETED)
-            if carrying.done():
-                return carrying.result()
-            raise REPLACED
+            if not carrying.done():
+                raise REPLACED
+            carrying.result()
         finally:
             self._streams -= 1
             self._ended += 1
@@ -177,8 +183,8 @@ class Relay:
             raise
         finally:
             self._turn(is_up=False)
+            self._hang_up(line)
             await wait.cancelled({up, down})
-            await line.close()
 
     async def _lift(self, form: Form, link: rpcserver.Link, line: Line) -> None:
         while (message := await link.receive()) is not None:
@@ -192,6 +198,12 @@ class Relay:
             self._passage.tell(form, message, monotonic())
             await link.send(message)
         raise RpcError("UNAVAILABLE", "the control plane ended the stream")
+
+    def _hang_up(self, line: Line) -> None:
+        """In a task of its own: whoever carried is cancelled, perhaps more than once."""
+        closing = asyncio.create_task(line.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _turn(self, *, is_up: bool) -> None:
         self._is_up = is_up
