@@ -139,12 +139,18 @@ class Membership:
     async def _tell_health(self, is_healthy: bool, why: str) -> None:
         pass
 
+    def _error(self) -> str:
+        """What the control plane said last against Envoy's stream."""
+        managed = self._sidecar()
+        uplink = managed.feed.status().uplink if managed is not None else None
+        return uplink.last_error if uplink is not None else ""
+
     def status(self) -> dict[str, object]:
         """The parts of `status` that are about this VM as a member."""
         tree = {
             "identity": self.proving.status(),
             "authority": self.issuing.status(),
-            "workload": {} if self._upkeep is None else self._upkeep.status(),
+            "workload": {} if self._upkeep is None else self._upkeep.status(self._error()),
         }
         for part, why in self._problems.items():
             tree[part] |= {"problem": why}

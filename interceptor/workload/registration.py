@@ -48,6 +48,28 @@ def missing(config: Config, facts: Facts) -> str:
     return ""
 
 
+def advise(config: Config, error: str) -> str:
+    """What to do about a refusal of istiod's that concerns the registration; empty for others.
+    istiod ends the stream of a member whose group it does not have (FAILED_PRECONDITION), or
+    whose certificate or token is another's than the group's (PERMISSION_DENIED)."""
+    node, group = config.node, config.workload.group
+    if not group:
+        return ""
+    if "FAILED_PRECONDITION" in error:
+        return (
+            f"istiod does not know WorkloadGroup {node.namespace}/{group}: create it there "
+            f"(`interceptor workload group create`), or set workload.group and node.namespace to "
+            f"one that is there; it said: {error}"
+        )
+    if "PERMISSION_DENIED" in error:
+        return (
+            f"istiod does not let this VM register with WorkloadGroup {node.namespace}/{group}: "
+            f"token and certificate must be of its namespace and service account "
+            f"(node.service_account is {node.service_account}); it said: {error}"
+        )
+    return ""
+
+
 def build(config: Config, facts: Facts) -> str:
     """The entry's text; empty where there can be none."""
     path = config.workload.entry

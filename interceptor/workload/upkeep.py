@@ -13,7 +13,7 @@ from interceptor.config import Config, Probe
 from interceptor.host import uplink, wait
 from interceptor.host.endure import endure
 from interceptor.mesh.model import Address, WorkloadGroup
-from interceptor.workload import entry, probe, provider
+from interceptor.workload import entry, probe, provider, registration
 from interceptor.workload.entry import Fitness
 from interceptor.workload.health import RESULTS, TURNS, Health, Rim, Wanted
 from interceptor.workload.outcome import Outcome, State
@@ -144,9 +144,19 @@ class Upkeep:
         async for _ in wait.link_changes():
             found = await asyncio.to_thread(uplink.observe, names)
             if found and found != self._addresses:
-                log.info("this VM's addresses", addresses=list(map(str, found)))
-                self._addresses = found
-                self._changed.set()
+                self._note_addresses(found)
+
+    def _note_addresses(self, found: tuple[Address, ...]) -> None:
+        texts = list(map(str, found))
+        if self._addresses and self._config.mesh.source == "istiod":
+            # It stands in the node of every stream, Envoy's as well, and Envoy keeps its own.
+            now = ", ".join(texts)
+            self.problem = f"this VM is {now} now: restart interceptor, so that istiod knows it"
+            log.warning("this VM's addresses have changed; restart", addresses=texts)
+        else:
+            log.info("this VM's addresses", addresses=texts)
+        self._addresses = found
+        self._changed.set()
 
     async def _keep_entry(self) -> None:
         """The entry as things are, each time that something has changed."""
@@ -176,6 +186,17 @@ class Upkeep:
             return Fitness(True)
         return Fitness(False, self.health.why)
 
+    @property
+    def name(self) -> str:
+        """Of this VM's entry; empty while it has none. With istiod it is the one to be made there,
+        by the same rule."""
+        config = self._config
+        if self._registration is not None:
+            return self._registration.name
+        if config.mesh.source != "istiod" or not config.workload.group or not self._addresses:
+            return ""
+        return entry.name_of(config.workload.group, self._addresses[0], config.node.network)
+
     def figures(self) -> dict[str, dict[tuple[str, ...], float]]:
         """Families and their values, without the prefix."""
         counts, registration = self.health.counts, self._registration
@@ -192,14 +213,16 @@ class Upkeep:
             found["workload_registered"] = {(): float(bool(registration.name))}
         return found
 
-    def status(self) -> dict[str, object]:
-        """For `status`: what this VM is registered as, and how its service is."""
-        config, registration = self._config, self._registration
+    def status(self, refusal: str = "") -> dict[str, object]:
+        """For `status`: what this VM is registered as, and how its service is. ``refusal``: what
+        the control plane said last against our streams."""
+        config = self._config
+        problem = self._registration.problem if self._registration is not None else ""
         return {
             "group": config.workload.group,
-            "entry": "" if registration is None else registration.name,
+            "entry": self.name,
             "file": "" if config.workload.entry is None else str(config.workload.entry),
-            "problem": self.problem or ("" if registration is None else registration.problem),
+            "problem": self.problem or problem or registration.advise(config, refusal),
             "addresses": list(map(str, self._addresses)),
             "health": self.health.status(),
         }

@@ -105,3 +105,14 @@ def test_health_outlives_an_agent_but_not_a_boot(config: Config) -> None:
     one.apply(FIT)
     (config.agent.run_dir / registration.MARK).unlink()  # as a reboot does
     assert not Registration(config).was_healthy()
+
+
+def test_a_refusal_of_istiod_s_is_told_with_what_to_do(config: Config) -> None:
+    found = registration.advise(config, "FAILED_PRECONDITION: cannot find WorkloadGroup vm/g")
+    assert "WorkloadGroup vm/g" in found
+    assert "workload group create" in found
+    assert "cannot find" in found
+    found = registration.advise(config, "PERMISSION_DENIED: namespace other")
+    assert "service account" in found
+    assert registration.advise(config, "UNAVAILABLE: nobody there") == ""
+    assert registration.advise(Config(), "FAILED_PRECONDITION: x") == ""

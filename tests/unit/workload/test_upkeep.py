@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,18 @@ def test_mutual_tls_is_offered_where_our_envoy_has_a_certificate(text: str, expe
 )
 def test_with_the_defaults_there_is_nothing_to_do(workload: Any, is_wanted: bool) -> None:
     assert upkeep.is_wanted(Config.model_validate({"workload": workload})) is is_wanted
+
+
+def test_with_istiod_the_entry_s_name_is_told_and_a_new_address_wants_a_restart() -> None:
+    tree = {"mesh": {"source": "istiod"}, "workload": {"group": "g"}}
+
+    async def body() -> None:
+        one = World(Config.model_validate(tree)).upkeep
+        one._note_addresses((ip_address("10.0.0.2"),))
+        assert one.status()["entry"] == "g-10.0.0.2"
+        assert one.status()["problem"] == ""
+        one._note_addresses((ip_address("10.0.0.3"),))
+        assert "10.0.0.3 now: restart" in str(one.status()["problem"])
+        assert "FAILED_PRECONDITION" not in str(one.status("FAILED_PRECONDITION: x")["problem"])
+
+    asyncio.run(body())
