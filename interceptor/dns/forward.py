@@ -162,7 +162,8 @@ class Forwarder:
         )[0]
         ours = socket.socket(family, kind | socket.SOCK_NONBLOCK)
         try:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
+            if self._mark:  # even none takes CAP_NET_ADMIN to set
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._mark)
             await loop.sock_connect(ours, place)
         except BaseException:
             ours.close()

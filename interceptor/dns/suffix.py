@@ -74,9 +74,13 @@ class Suffixes:
         return (*self.lost_zones, *(zone for zone in self.forwarded if zone not in self.lost_zones))
 
     def is_forwarded(self, name: str) -> bool:
-        """Whether ``name``, with a search domain behind it or without, is in a forward zone."""
-        ends = (name, *self.searches) if self.forwarded else ()
-        return any(is_within(end, zone) for zone in self.forwarded for end in ends)
+        """Whether ``name``, a short form of it, or one of them with a search domain behind, may be
+        in a forward zone."""
+        if not self.forwarded:
+            return False
+        ends = (name, *self.searches)
+        has_forms = bool(self.cluster) and above(name, self.cluster) is not None
+        return has_forms or any(is_within(end, zone) for zone in self.forwarded for end in ends)
 
     def cuts(self, name: str) -> Iterator[tuple[str, int]]:
         """(what is left of ``name``, mark): every key under which it may be looked up."""

@@ -175,6 +175,7 @@ ADDRESS_LISTS = st.one_of(
 )
 MANY_ZONES = (*(f"z{n}.long" for n in range(4)), "b")
 MANY_SEARCHES = (*(f"s{n}" for n in range(6)), "corp.test", "b")
+FORWARD = tuple((zone, ("192.0.2.53",)) for zone in ("b", "a.a.b", "vm.svc.cluster.local", "svc"))
 LOCALES = {
     "plain": Locale("vm"),
     "searches": Locale("vm", search=("vm.svc.cluster.local", "svc.cluster.local", "b")),
@@ -184,6 +185,9 @@ LOCALES = {
     "many zones": Locale("vm", own_zones=MANY_ZONES),
     "more zones": Locale("vm", own_zones=(*MANY_ZONES, "a.z0.long", "vm", "b.vm")),
     "many searches": Locale("vm", search=MANY_SEARCHES, own_zones=(f"{LONG}.b",)),
+    "forward zones": Locale(
+        "vm", search=("b", "x.b"), own_zones=("a.b", "svc.cluster.local"), forward_zones=FORWARD
+    ),
     "one word": Locale("svc", "svc", search=("svc", "svc.svc")),
 }
 
@@ -352,6 +356,23 @@ def test_what_the_program_does_not_answer_itself_is_marked(host: Host, flags: Va
     found = entry.decode_value(where, value)
     assert found.flags == flags
     assert found.v4 == (b"" if flags else record.decode(record.encode(host)).v4)
+
+
+def test_a_forward_zone_is_the_workers_down_to_the_last_name() -> None:
+    hosts = (
+        Host("in.b", "x", Kind.SERVICE_ENTRY, (A1,)),
+        Host("open.b", "x", Kind.SERVICE_ENTRY),
+        Host("open.c", "x", Kind.SERVICE_ENTRY),
+    )
+    tables = publish(Answers.build(hosts, Locale("vm", forward_zones=(("b", ("192.0.2.53",)),))))
+
+    def flags(name: str) -> ValueFlag | None:
+        value, _ = find(suffix.wire(name) + b"\0", tables)
+        return value.flags if value is not None else None
+
+    for name in ("b", "x.b", "x.y.b", "open.b"):
+        assert flags(name) == ValueFlag.HANDOVER, name
+    assert (flags("in.b"), flags("open.c"), flags("x.c")) == (ValueFlag(0), ValueFlag.PASS, None)
 
 
 def test_names_too_long_for_a_key_are_refused() -> None:

@@ -18,6 +18,7 @@ from interceptor.dns.responder import Responder
 from interceptor.dns.wire import OWN_UDP_SIZE
 from interceptor.host.layout import HANDOVER, Place
 from interceptor.mesh.answer import Answers
+from interceptor.mesh.model import Locale
 
 Query = Callable[..., bytes]
 MESH = "reviews.bookinfo.corp.test"
@@ -170,3 +171,18 @@ def test_while_somebody_traces_each_query_is_told_and_fares_the_same(
     bench.take()
     assert len(told) == 2
     note.close()
+
+
+def test_a_query_of_a_forward_zone_is_given_to_whoever_asks_its_servers(query: Query) -> None:
+    zones = (("zone.test", ("192.0.2.53",)),)
+    bench = Bench(Answers.build((), Locale(forward_zones=zones)))
+    given: list[tuple[bytes, int]] = []
+    bench.handover.forward = lambda packet, interface: given.append((packet, interface))
+    ours, others = bytes(four(query("a.zone.test"))), bytes(six(query("a.other.test")))
+    bench.hand(ours, interface=5)
+    bench.hand(others)
+    assert [way for way, _, _ in bench.take()] == ["send by"]
+    assert given == [(ours, 5)]
+    bench.hand(ours)  # asked again, from the cache
+    bench.take()
+    assert len(given) == 2

@@ -17,6 +17,7 @@ from interceptor.dns.note import Note, Noted
 from interceptor.dns.responder import Responder
 from interceptor.host import waitqueue
 from interceptor.mesh.answer import Answers
+from interceptor.mesh.model import Locale
 
 Query = Callable[..., bytes]
 OUTPUT, PRE_ROUTING = 3, 0
@@ -205,3 +206,27 @@ def test_what_cannot_be_told_is_accepted_all_the_same(
 def test_while_nobody_traces_a_packet_passes_nothing_but_the_decision(answers: Answers) -> None:
     queue = Bench(answers).queue
     assert queue._judge == queue._decide
+
+
+@pytest.mark.parametrize("hook", [OUTPUT, PRE_ROUTING])
+def test_a_query_of_a_forward_zone_is_dropped_and_given_on(query: Query, hook: int) -> None:
+    zones = (("zone.test", ("192.0.2.53",)),)
+    bench = Bench(Answers.build((), Locale(forward_zones=zones)))
+    given: list[tuple[bytes, int]] = []
+    bench.queue.forward = lambda packet, interface: given.append((packet, interface))
+    asked = udp(query("a.zone.test"))
+    assert bench.give(Queued(asked, hook)).verdict == "drop"
+    assert given == [(asked, 0 if hook == OUTPUT else 9)]
+    assert bench.give(Queued(udp(query("a.other.test")), hook)).verdict == "accept"
+    assert len(given) == 1
+    assert not bench.sent
+
+
+def test_other_queries_are_looked_at_no_further_without_forward_zones(
+    answers: Answers, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(answers)
+    bench.queue.forward = lambda *_: None
+    monkeypatch.delattr(nfqueue.packets, "message")
+    assert bench.give(Queued(udp(query("www.other.test")))).verdict == "accept"
+    assert not any(name.startswith("error") for name in bench.queue.counts)

@@ -150,3 +150,37 @@ def test_a_checksum_that_a_device_was_to_make_is_made(data: bytes, part: bytes, 
     ):
         whole = bytes(family / UDP(sport=port, dport=53) / Raw(data))
         assert packet.sealed(whole[:at] + part + whole[at + 2 :]) == whole
+
+
+@given(st.binary(min_size=12, max_size=600), PORTS, st.booleans())
+def test_a_reply_is_wrapped_as_if_the_server_had_sent_it(
+    query: Query, reply: bytes, port: int, is_six: bool
+) -> None:
+    head = IPv6(src="fd00::2", dst="fd00::53") if is_six else IP(src="10.0.0.2", dst="10.0.0.53")
+    message = query("a.zone.test")
+    asked = head / UDP(sport=port, dport=53) / Raw(message)
+    made = bytes(asked)
+    assert packet.message(made) == message
+    got = type(head)(packet.wrap(made, reply))
+    assert bytes(got[UDP].payload) == reply
+    assert (got.src, got.dst) == (asked.dst, asked.src)
+    assert (got[UDP].sport, got[UDP].dport) == (53, port)
+    again = got.copy()
+    del again[UDP].chksum, again[UDP].len
+    if not is_six:
+        del again.chksum, again.len
+    assert bytes(again) == bytes(got)
+
+
+def test_only_a_plain_query_over_udp_has_a_message(query: Query) -> None:
+    message = query("a.zone.test")
+    for asked in (
+        IP() / TCP(dport=53) / Raw(message),
+        IP() / UDP(dport=54) / Raw(message),
+        IP(options=[IPOption_NOP()]) / UDP(dport=53) / Raw(message),
+        IP(flags="MF") / UDP(dport=53) / Raw(message),
+        IPv6() / IPv6ExtHdrDestOpt() / UDP(dport=53) / Raw(message),
+    ):
+        assert packet.message(bytes(asked)) is None
+        assert packet.message(bytes(asked)[:20]) is None
+    assert packet.message(bytes(IP() / UDP(dport=53) / Raw(message))[:-1]) is None

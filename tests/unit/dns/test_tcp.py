@@ -20,6 +20,7 @@ from interceptor.dns.note import Note, Noted
 from interceptor.dns.responder import TCP_LIMIT, Responder
 from interceptor.dns.tcp import Connection, Server
 from interceptor.mesh.answer import Answers
+from interceptor.mesh.model import Locale
 
 Query = Callable[..., bytes]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -424,3 +425,36 @@ def test_while_somebody_traces_each_message_is_told_with_its_client(
     assert [noted.answer is not None for noted in told] == [True, False]
     assert {noted.flow[:2] for noted in told} == {end}
     assert {noted.who.pid for noted in told} == {os.getpid()}
+
+
+def test_a_forward_zones_names_are_asked_of_its_servers_while_others_are_relayed(
+    monkeypatch: pytest.MonkeyPatch, query: Query
+) -> None:
+    zones = (("zone.test", ("192.0.2.53",)),)
+    bench = Bench(Answers.build((), Locale(forward_zones=zones)), monkeypatch)
+    names = [f"{n}.zone.test" for n in range(tcp.ZONE_QUERIES + 4)]
+    at_once = most = 0
+
+    async def ask(message: bytes) -> bytes:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.02)
+        at_once -= 1
+        return message + b"!"
+
+    async def client(streams: Streams) -> set[bytes]:
+        reader, writer = streams
+        for name in names:
+            writer.write(framed(query(name)))
+        writer.write(framed(other))
+        writer.write_eof()
+        return {await message_from(reader) for _ in range(len(names) + 1)}
+
+    other = query("www.elsewhere.test")
+    bench.server.ask = ask
+    found = bench.run(echo, client)
+    assert other in found
+    assert sum(message.endswith(b"!") for message in found) == len(names)
+    assert most == tcp.ZONE_QUERIES
+    assert bench.dialled == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -44,6 +45,14 @@ HOSTS = (
     Host("*.bare.test", "x", Kind.SERVICE_ENTRY),
     Host("open.wild.test", "x", Kind.SERVICE_ENTRY),
     Host("api.test", "x", Kind.SERVICE_ENTRY, (ip_address("240.240.0.5"),)),
+)
+FORWARD = (
+    ("zone.test", ("192.0.2.53", "192.0.2.54")),
+    ("deep.own.test", ("192.0.2.55",)),
+    ("inner.wild.test", ("192.0.2.56",)),
+    ("wild.test", ("192.0.2.57",)),
+    ("0.10.in-addr.arpa", ("192.0.2.58",)),
+    ("away.elsewhere.test", ("192.0.2.59",)),
 )
 LOCALE = Locale("vm", search=("corp.test",), own_zones=("own.test",), ttl_s=30)
 ORIGINS = {host.name: host.origin for host in HOSTS}
@@ -229,3 +238,57 @@ def test_the_table_follows_differences() -> None:
 
 def test_names_are_written_in_lower_case_without_the_final_dot() -> None:
     assert normal("A.Test.") == "a.test"
+
+
+@pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("zone.test", "zone.test"),
+        ("A.b.Zone.TEST.", "zone.test"),
+        ("xzone.test", ""),
+        ("x.deep.own.test", "deep.own.test"),
+        ("x.inner.wild.test", "inner.wild.test"),
+        ("wild.test", "wild.test"),
+        ("open.wild.test", "wild.test"),  # a host without an address is not ours to answer
+        ("9.0.0.10.in-addr.arpa", "0.10.in-addr.arpa"),
+        ("reviews.bookinfo", ""),
+    ],
+)
+def test_a_name_of_a_forward_zone_is_its_servers(name: str, zone: str) -> None:
+    answers = Answers.build(HOSTS, replace(LOCALE, forward_zones=FORWARD))
+    found = answers.resolve(name, "A")
+    assert (found.verdict is Verdict.FORWARD) == bool(zone)
+    if zone:
+        servers = dict(FORWARD)[zone]
+        assert found.why == f"in forward zone {zone}, sent to {' or '.join(servers)}"
+        assert (found.rcode, found.answers, found.host) == ("", (), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("x.wild.test", Verdict.ANSWER),  # a wildcard as long as the zone
+        ("x.own.test", Verdict.NXDOMAIN),  # an own zone above the forward zone
+        ("1.0.0.10.in-addr.arpa", Verdict.ANSWER),
+        ("reviews.bookinfo.corp.test", Verdict.ANSWER),
+    ],
+)
+def test_what_the_mesh_says_more_closely_stands_before_a_forward_zone(
+    name: str, verdict: Verdict
+) -> None:
+    answers = Answers.build(HOSTS, replace(LOCALE, forward_zones=FORWARD))
+    kind = "PTR" if name.endswith(".arpa") else "A"
+    assert answers.resolve(name, kind).verdict is verdict
+
+
+def test_an_own_zone_below_a_forward_zone_is_ours() -> None:
+    zones = (("test", ("192.0.2.53",)),)
+    answers = Answers.build(HOSTS, replace(LOCALE, forward_zones=zones))
+    assert answers.resolve("x.own.test", "A").verdict is Verdict.NXDOMAIN
+    assert answers.resolve("x.other.test", "A").verdict is Verdict.FORWARD
+
+
+@pytest.mark.parametrize("kind", ["TYPE251", "TYPE252"])
+def test_a_transfer_of_a_forward_zone_is_nobodys(kind: str) -> None:
+    answers = Answers.build(HOSTS, replace(LOCALE, forward_zones=FORWARD))
+    assert answers.resolve("zone.test", kind).verdict is Verdict.PASS

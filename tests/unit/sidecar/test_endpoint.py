@@ -64,3 +64,44 @@ def test_order_does_not_matter(endpoints: list[Endpoint]) -> None:
 
 def test_an_absurd_weight_stays_within_what_envoy_takes() -> None:
     assert shares(place(1, weight=2**40)) == {"192.0.2.1": endpoint.WEIGHT_LIMIT}
+
+
+GATEWAYS = ((ip_address("198.51.100.1"), 15443), (ip_address("198.51.100.2"), 15443))
+
+
+def dialled(*endpoints: Endpoint, is_secure: bool = True) -> dict[tuple[str, int], int]:
+    host = Host("a", "ns", Kind.SERVICE, endpoints=endpoints)
+    made = endpoint.build("outbound|80||a", host, PORT, is_secure=is_secure)
+    return {
+        (place.address, place.port_value): member.load_balancing_weight.value
+        for group in made.endpoints
+        for member in group.lb_endpoints
+        for place in [member.endpoint.address.socket_address]
+    }
+
+
+def far(last: int, count: int = 1, **more: object) -> Endpoint:
+    return place(last, network="far", gateways=GATEWAYS[:count], identity="ns/a/sa/b", **more)
+
+
+def test_a_gateway_weighs_what_is_behind_it() -> None:
+    assert dialled(place(1, weight=3), far(2, weight=5), far(3), far(4, ready=False)) == {
+        ("192.0.2.1", 80): 3,
+        ("198.51.100.1", 15443): 6,
+    }
+
+
+def test_several_gateways_share_and_no_part_is_lost() -> None:
+    found = dialled(place(1), far(2, 2), far(3, 2), far(4, 1, locality="a/b"))
+    assert found == {
+        ("192.0.2.1", 80): 2,
+        ("198.51.100.1", 15443): 4,
+        ("198.51.100.2", 15443): 2,
+    }
+
+
+def test_what_speaks_no_mutual_tls_is_not_called_through_a_gateway() -> None:
+    plain = place(2, network="far", gateways=GATEWAYS)
+    assert dialled(place(1), plain) == {("192.0.2.1", 80): 2}
+    assert dialled(place(1), far(2), is_secure=False) == {("192.0.2.1", 80): 1}
+    assert dialled(plain) == {}

@@ -51,3 +51,34 @@ def test_a_hidden_host_is_found_in_its_namespace(
     (tmp_path / "a.yaml").write_text(DOCUMENTS)
     (tmp_path / "broken.yaml").write_text("kind: [")
     assert hidden.observe(Mesh(files=(tmp_path,)), Node(namespace=viewer), name) == found
+
+
+SIDECAR = """\
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: vm}
+spec: {egress: [{hosts: ["./*", store/cart.store.svc.cluster.local]}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("open.store", "store/open.store.svc.cluster.local"),
+        ("open.store.svc.cluster.local", "store/open.store.svc.cluster.local"),
+        ("cart.store", ""),  # by exportTo, which `observe` tells
+        ("db.example", ""),
+        ("nobody.example", ""),
+    ],
+)
+def test_a_host_that_a_sidecar_leaves_out_is_told_with_what_would_show_it(
+    tmp_path: Path, name: str, wanted: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(DOCUMENTS)
+    (tmp_path / "b.yaml").write_text(SIDECAR)
+    found = hidden.observe_sidecar(Mesh(files=(tmp_path,)), Node(namespace="vm"), name)
+    assert (found.wanted if found else "") == wanted
+    if found is not None:
+        assert found.sidecar == "Sidecar vm/default (b.yaml)"
+        assert found.cure == f"add {wanted} to the egress hosts of Sidecar vm/default"
+    assert hidden.observe_sidecar(Mesh(files=(tmp_path,)), Node(namespace="shop"), name) is None
