@@ -10,7 +10,6 @@ import json
 import os
 import select
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
@@ -24,22 +23,18 @@ from interceptor.capture.journal import Journal
 from interceptor.capture.plan import Facts, Place, Plan
 from interceptor.config import Config
 from interceptor.dns.frame import Settings as WorkerSettings
-from interceptor.errors import InterceptorError, Unsupported
+from interceptor.errors import InterceptorError
 from interceptor.host import fuse, lock, probe, resolver
 from interceptor.mesh.answer import Answers
 from interceptor.mesh.model import Locale
 from interceptor.mesh.table import MeshTable
+from interceptor.origin import load_table as load_table
 from interceptor.sidecar import launch, pid, setting
 from interceptor.sidecar.setting import Settings
-from interceptor.source import files, nametable, watch
-from interceptor.source.event import Event
 from interceptor.workload import provider
 from interceptor.workload.provider import Provider
 
 TELL_BYTES = 30_000  # a diff that is longer is cut
-
-
-ISTIOD = Unsupported("mesh.source istiod", "a later version; files and nametable work today")
 
 
 def sidecar_settings(config: Config, facts: Facts) -> Settings:
@@ -64,24 +59,6 @@ class Prepared:
     plan: Plan
     choice: Choice
     backend: Joined
-
-
-def load_table(config: Config) -> MeshTable:
-    """The mesh table of the configured source, now. Raises ConfigError with every problem."""
-    if config.mesh.source == "files":
-        return files.load(config.mesh, config.node)
-    if config.mesh.source == "nametable":
-        return nametable.load(config.mesh)
-    raise ISTIOD
-
-
-def open_source(config: Config) -> AsyncIterator[Event]:
-    """The stream of mesh tables of the configured source, which is read from now on."""
-    if config.mesh.source == "files":
-        return watch.begin(files.watch(config.mesh, config.node))
-    if config.mesh.source == "nametable":
-        return watch.begin(nametable.watch(config.mesh))
-    raise ISTIOD
 
 
 def locale(config: Config) -> Locale:

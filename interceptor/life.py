@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from interceptor import assembly, loss, reload, report
+from interceptor import assembly, loss, origin, reload, report
 from interceptor.capture import fact
 from interceptor.config import Config
 from interceptor.daemon import Daemon
@@ -22,10 +22,11 @@ async def _run(
 ) -> tuple[int, bool]:
     """The exit code, and whether a successor with another configuration is to follow."""
     beating = asyncio.create_task(lifeline.keep())
-    events = assembly.open_source(config)
+    source = origin.open_source(config)
     choice = await asyncio.to_thread(assembly.choose, config)
     facts = await asyncio.to_thread(fact.facts, config)
-    daemon = Daemon(config, facts, choice, events, lifeline)
+    daemon = Daemon(config, facts, choice, source.events, lifeline)
+    daemon.membership.attach(source.upstream)
     lifeline.headline = lambda: report.headline(daemon)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, daemon.stopping.set)

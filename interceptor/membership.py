@@ -25,6 +25,7 @@ from interceptor.sidecar.process import State
 
 if TYPE_CHECKING:
     from interceptor.host.admission import Pair
+    from interceptor.source.istiod import Upstream
     from interceptor.workload.upkeep import Upkeep
 
 log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ class Membership:
         self._config = config
         self._sidecar = sidecar
         self._table = EMPTY
+        self._upstream: Upstream | None = None
         self._upkeep: Upkeep | None = None
         self.issuing = Issuing(config)
         self.proving = Proving(config)
@@ -100,6 +102,12 @@ class Membership:
         self._problems.pop(part, None)
         return True
 
+    def attach(self, upstream: Upstream | None) -> None:
+        """The agent's own stream to the control plane, where there is one."""
+        self._upstream = upstream
+        if upstream is not None:
+            upstream.certificate = self.pair
+
     def follow(self, table: MeshTable) -> None:
         """The mesh has changed. It may be known before this is open."""
         self._table = table
@@ -137,7 +145,8 @@ class Membership:
         return "" if state is State.LIVE else f"the sidecar is {state.value}"
 
     async def _tell_health(self, is_healthy: bool, why: str) -> None:
-        pass
+        if self._upstream is not None:
+            await self._upstream.tell_health(is_healthy, why)
 
     def _error(self) -> str:
         """What the control plane said last against Envoy's stream."""
@@ -147,7 +156,8 @@ class Membership:
 
     def status(self) -> dict[str, object]:
         """The parts of `status` that are about this VM as a member."""
-        tree = {
+        tree: dict[str, dict[str, object]] = {
+            "control_plane": {} if self._upstream is None else self._upstream.status(),
             "identity": self.proving.status(),
             "authority": self.issuing.status(),
             "workload": {} if self._upkeep is None else self._upkeep.status(self._error()),

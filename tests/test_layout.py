@@ -60,7 +60,8 @@ ALLOWED = {
     "recording": BASE | SIBLINGS | {"host", "assembly", "hearing", "tap"},
     "report": BASE | SIBLINGS | {"host", "figure", "running"},
     "affiliation": BASE | SIBLINGS | {"host"},
-    "assembly": BASE | SIBLINGS | {"host"},
+    "origin": BASE | SIBLINGS | {"host", "affiliation"},
+    "assembly": BASE | SIBLINGS | {"host", "origin"},
     "visit": BASE | SIBLINGS | {"host", "assembly", "inquiry"},
     "checkup": BASE | SIBLINGS | {"host", "visit"},
     "joining": BASE | {"host", "migration", "workload"},
@@ -87,7 +88,7 @@ ALLOWED = {
         "situation",
         "witness",
     },
-    "life": BASE | SIBLINGS | {"host", "assembly", "daemon", "loss", "reload", "report"},
+    "life": BASE | SIBLINGS | {"host", "assembly", "daemon", "loss", "origin", "reload", "report"},
 }
 
 ONE_IMPORTER = {
@@ -98,6 +99,7 @@ ONE_IMPORTER = {
     "dnslib": {"dns/wire.py"},
     "grpc": {"host/rpc.py", "host/rpcserver.py"},
     "subprocess": {"host/command.py"},
+    "kubernetes": {"workload/cluster.py"},
     "cryptography": {"workload/certificate.py", "workload/signing.py"},
 }
 """Modules that may import the package; none at all where the set is empty."""

@@ -22,7 +22,9 @@ from interceptor.mesh.table import MeshTable
 
 
 @with_config(ConfigDict(strict=True, extra="ignore"))
-class _Info(TypedDict, total=False):
+class Info(TypedDict, total=False):
+    """What a name table says of one host."""
+
     ips: list[str]
     registry: str
     shortname: str
@@ -31,7 +33,7 @@ class _Info(TypedDict, total=False):
     alt_hosts: list[str]
 
 
-_INFO = TypeAdapter(_Info)
+_INFO = TypeAdapter(Info)
 
 
 def parse(data: bytes, where: str) -> MeshTable:
@@ -83,7 +85,7 @@ def _entries(data: bytes, where: str) -> Iterable[tuple[str, object]]:
     return table.items()
 
 
-def _info(notes: Notes, key: str, raw: object) -> _Info | None:
+def _info(notes: Notes, key: str, raw: object) -> Info | None:
     try:
         return _INFO.validate_python(raw)
     except ValidationError:
@@ -101,15 +103,19 @@ def _info(notes: Notes, key: str, raw: object) -> _Info | None:
 
 
 def _host(notes: Notes, text: str, raw: object, where: str) -> Host | None:
+    info = _info(notes, f"table[{text!r}]", raw)
+    return None if info is None else build(notes, text, info, where)
+
+
+def build(notes: Notes, text: str, info: Info, where: str) -> Host | None:
+    """The host of one entry; None without an address. ``notes`` gets what is wrong with it."""
     key = f"table[{text!r}]"
-    info = _info(notes, key, raw)
-    if info is None:
-        return None
     name = field.host(notes, key, text)
     addresses: list[Address] = []
     for index, ip in enumerate(info.get("ips", ())):
+        wrong = len(notes)
         address = field.address(notes, f"{key}.ips[{index}]", ip)
-        if address is not None:
+        if address is not None and len(notes) == wrong:
             addresses.append(address)
     if not addresses:
         return None

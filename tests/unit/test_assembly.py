@@ -14,7 +14,7 @@ from interceptor import assembly, config
 from interceptor.capture import plan
 from interceptor.capture.plan import Facts
 from interceptor.capture.rule import Verdict
-from interceptor.errors import InterceptorError, Unsupported
+from interceptor.errors import InterceptorError
 from interceptor.host import command, lock
 from interceptor.mesh.model import Host, Kind
 from interceptor.mesh.table import MeshTable
@@ -54,13 +54,6 @@ def test_addresses_and_cidrs_are_places() -> None:
         ip_address("10.0.0.1"),
         ip_network("10.1.0.0/16"),
     }
-
-
-def test_istiod_is_a_source_that_this_version_does_not_have() -> None:
-    with pytest.raises(Unsupported, match="files and nametable"):
-        assembly.load_table(config.parse("mesh: {source: istiod}"))
-    with pytest.raises(Unsupported):
-        assembly.open_source(config.parse("mesh: {source: istiod}"))
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,13 @@ from interceptor.host import handshake
 from interceptor.host.rpc import Tls
 from tests.controlplane.authority import EXPIRED, FUTURE, Authority, Span
 
+GOOD = Span()
 NAME = "istiod.istio-system.svc"
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, authority: Authority, span: Span = Span(), wants: Authority | None = None
+    folder: Path, authority: Authority, span: Span = GOOD, wants: Authority | None = None
 ) -> AsyncIterator[socket.socket]:
     """A connection with a TLS server."""
     pair = authority.issue((NAME,), span)
@@ -60,7 +61,7 @@ def others(tmp_path: Path) -> Authority:
 
 
 def explain(
-    folder: Path, server: Authority, tls: Tls, span: Span = Span(), wants: Authority | None = None
+    folder: Path, server: Authority, tls: Tls, span: Span = GOOD, wants: Authority | None = None
 ) -> str:
     async def go() -> str:
         async with serving(folder, server, span, wants) as opened:
