@@ -96,7 +96,10 @@ class Plane:
             self.child = None
 
     def lines(self, what: str, **like: Any) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in self.record.read_text().splitlines()]
+        if not self.record.exists():
+            return []
+        whole = self.record.read_text().rpartition("\n")[0]  # the last may be half written
+        found = [json.loads(line) for line in whole.splitlines()]
         return [
             line for line in found
             if line["what"] == what and all(line.get(key) == like[key] for key in like)
