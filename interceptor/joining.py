@@ -46,9 +46,11 @@ class Joining:
 
     @property
     def member(self) -> str:
-        """``GROUP (or VM) in NAMESPACE, as spiffe://...``."""
+        """``GROUP (or VM) in NAMESPACE``, and by which name it proves itself where it does."""
         node = self.config.node
         name = self.config.workload.group or node.name or "this VM"
+        if not inspection.needs_identity(self.config):
+            return f"{name} in {node.namespace}"
         account = f"ns/{node.namespace}/sa/{node.service_account}"
         trust = self.config.identity.trust_domain
         return f"{name} in {node.namespace}, as spiffe://{trust}/{account}"

@@ -39,6 +39,7 @@ _COMMANDS = {
     "authority": "authority",
     "config": "config",
     "observe": "observe",
+    "workload": "workload",
     "join": "join",
     "leave": "join",
     "lab": "lab",
