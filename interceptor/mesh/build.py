@@ -14,13 +14,13 @@ from interceptor.errors import Problem
 from interceptor.mesh import entry, field, merge, service
 from interceptor.mesh.merge import Claim
 from interceptor.mesh.model import Address, Host, WorkloadGroup
+from interceptor.mesh.peering import Peering
 from interceptor.mesh.resource import (
     Group,
-    MeshNetworks,
+    Outlook,
     Resource,
     Service,
     ServiceEntry,
-    Sidecar,
     Slice,
     Workloads,
 )
@@ -43,7 +43,7 @@ class Inventory:
         workplace: Workplace = NOWHERE,
     ) -> None:
         """``namespace`` and ``domain`` are the VM's; ``allocation`` is changed by `build`."""
-        self._standing = Standing(namespace, workplace)
+        self._standing, self._peering = Standing(namespace, workplace), Peering()
         self.allocation = allocation
         self._viewer, self._domain = namespace, domain
         self._files: dict[str, Pieces] = {}
@@ -108,15 +108,18 @@ class Inventory:
             self._index.everything() if self._has_new_workloads else self._table.workloads,
             self._all_warnings(),
             _last_of_each(self._groups.values()),
+            self._peering.found,
         )
         self._has_new_workloads = False
-        return self._table, Difference(tuple(upserted), tuple(removed), tuple(before))
+        peers = self._peering.renew()
+        return self._table, Difference(tuple(upserted), tuple(removed), tuple(before), peers)
 
     # --- documents in and out
 
     def _add(self, resource: Resource) -> None:
         self._standing.add(resource)
-        if isinstance(resource, Sidecar | MeshNetworks):
+        self._peering.add(resource)
+        if isinstance(resource, Outlook):
             return
         if isinstance(resource, Group):
             self._groups[id(resource)] = resource
@@ -135,7 +138,8 @@ class Inventory:
 
     def _drop(self, resource: Resource) -> None:
         self._standing.drop(resource)
-        if isinstance(resource, Sidecar | MeshNetworks):
+        self._peering.drop(resource)
+        if isinstance(resource, Outlook):
             return
         if isinstance(resource, Group):
             del self._groups[id(resource)]

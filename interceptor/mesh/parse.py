@@ -18,6 +18,7 @@ from interceptor.mesh import (
     istio,
     kubernetes,
     network,
+    peering,
     plain,
     refusal,
     shape,
@@ -32,6 +33,7 @@ Read = Callable[[Tree, str, Notes], Resource]
 
 _ISTIO = tuple(f"networking.istio.io/{version}" for version in ("v1", "v1beta1", "v1alpha3"))
 _MESH = ("mesh.istio.io/v1alpha1",)
+_SECURITY = ("security.istio.io/v1", "security.istio.io/v1beta1")
 _LIST_OF = "List"
 _ROUNDS = 16  # of mending one document; what is behind a wrong part shows a round later
 
@@ -247,6 +249,7 @@ _READERS: dict[tuple[str, str], Read] = {
         (_ISTIO, "WorkloadGroup", _reader(shape.WorkloadGroup, istio.workload_group)),
         (_ISTIO, "Sidecar", _reader(shape.Sidecar, egress.read)),
         (_MESH, "MeshNetworks", _reader(network.Document, network.read)),
+        (_SECURITY, "PeerAuthentication", _reader(peering.Document, peering.read)),
         (("v1",), "Service", _reader(shape.Service, kubernetes.service)),
         (("v1",), "Endpoints", _reader(shape.Endpoints, kubernetes.endpoints)),
         (

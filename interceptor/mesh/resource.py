@@ -20,6 +20,7 @@ from interceptor.mesh.model import (
     Workload,
     WorkloadGroup,
 )
+from interceptor.mesh.policy import PeerAuthentication
 
 Import = tuple[int, str, str]
 Targets = tuple[tuple[str, int | str], ...]
@@ -126,4 +127,6 @@ class MeshNetworks:
     networks: tuple[MeshNetwork, ...]
 
 
-Resource = ServiceEntry | Service | Slice | Workloads | Group | Sidecar | MeshNetworks
+Outlook = Sidecar | MeshNetworks | PeerAuthentication
+"""What says nothing of a host by itself."""
+Resource = ServiceEntry | Service | Slice | Workloads | Group | Outlook

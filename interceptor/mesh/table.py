@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from interceptor.errors import Problem
 from interceptor.mesh.model import Address, Host, Network, Workload, WorkloadGroup
+from interceptor.mesh.policy import PeerAuthentication
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +16,16 @@ class Difference:
 
     ``before`` holds the hosts as they were that ``upserted`` replaces and
     ``removed`` takes away, so that a reader can count addresses down without
-    walking a whole table.
+    walking a whole table. ``peers`` are all of ``new``, None where they are the same.
     """
 
     upserted: tuple[Host, ...] = ()
     removed: tuple[str, ...] = ()
     before: tuple[Host, ...] = ()
+    peers: tuple[PeerAuthentication, ...] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.upserted or self.removed)
+        return bool(self.upserted or self.removed or self.peers is not None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,7 @@ class MeshTable:
     workloads: tuple[Workload, ...] = ()
     warnings: tuple[Problem, ...] = ()
     groups: tuple[WorkloadGroup, ...] = ()
+    peers: tuple[PeerAuthentication, ...] = ()
 
     def __len__(self) -> int:
         return len(self.hosts)
@@ -66,4 +69,5 @@ def diff(old: MeshTable, new: MeshTable) -> Difference:
     )
     removed = tuple(name for name in before if name not in new.hosts)
     gone = tuple(before[host.name] for host in upserted if host.name in before)
-    return Difference(upserted, removed, gone + tuple(before[name] for name in removed))
+    gone += tuple(before[name] for name in removed)
+    return Difference(upserted, removed, gone, new.peers if new.peers != old.peers else None)

@@ -6,11 +6,13 @@ share with others; `build` is an update from nothing, so the two cannot differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
+from interceptor.mesh import policy
 from interceptor.mesh.model import Host
 from interceptor.mesh.model import Kind as HostKind
+from interceptor.mesh.policy import PeerAuthentication
 from interceptor.mesh.table import Difference, MeshTable
 from interceptor.sidecar import claim, cluster, endpoint, inbound, listener, mtls
 from interceptor.sidecar.claim import Claim, Conflict, Vip
@@ -39,7 +41,8 @@ class Snapshot:
 
 def build(table: MeshTable, settings: Settings) -> Snapshot:
     """Every resource of ``table``."""
-    return update(empty(settings), Difference(tuple(table.hosts.values())))[0]
+    whole = Difference(tuple(table.hosts.values()), peers=table.peers)
+    return update(empty(settings), whole)[0]
 
 
 def empty(settings: Settings) -> Snapshot:
@@ -61,6 +64,8 @@ def empty(settings: Settings) -> Snapshot:
 def update(previous: Snapshot, difference: Difference) -> tuple[Snapshot, Change]:
     """The snapshot after ``difference``, and the resources that are not what they were."""
     draft = _Draft(previous)
+    if difference.peers is not None:
+        draft.admit(difference.peers)
     affected: dict[Vip, None] = {}
     for name in difference.removed:
         draft.replace(name, None, affected)
@@ -95,6 +100,14 @@ class _Draft:
         kind, name = key
         if self.resources[kind].pop(name, None) is not None:
             self.touched[key] = None
+
+    def admit(self, peers: Iterable[PeerAuthentication]) -> None:
+        """Take in whom these say."""
+        settings = self.settings
+        decided = policy.decide(peers, settings.namespace, settings.labels, settings.mode)
+        if settings.trust_domain and decided != settings.policy:
+            self.settings = replace(settings, policy=decided)
+            self.is_local_touched = True
 
     def replace(self, name: str, host: Host | None, affected: dict[Vip, None]) -> None:
         """Set or remove one host; its addresses are noted in ``affected`` where they matter."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from interceptor.config import Config
-from interceptor.mesh.model import Address
+from interceptor.mesh.model import Address, Labels
 from interceptor.mesh.policy import PLAIN, Mode, Policy
 
 ACCESS_LOG = "sidecar-access.log"
@@ -30,6 +30,7 @@ class Settings:
     connection, and the connection gives it to what the application sends. They
     are there where TPROXY has ports to capture. ``trust_domain`` is empty where
     this VM has no identity: then nobody speaks TLS, and ``policy`` is not asked.
+    ``policy`` is what PeerAuthentication documents make of ``mode`` for ``labels``.
     """
 
     namespace: str = "default"
@@ -48,6 +49,8 @@ class Settings:
     connect_timeout_ms: int = 2000
     resolvers: tuple[Address, ...] = ()
     trust_domain: str = ""
+    labels: Labels = ()
+    mode: Mode = Mode.DISABLE
     policy: Policy = PLAIN
 
 
@@ -74,6 +77,7 @@ def choose(
     """
     transparent = config.capture.inbound.mode == "tproxy"
     ipv6 = ipv6 if config.capture.ipv6 is None else config.capture.ipv6
+    mode = Mode(config.sidecar.mtls.upper()) if has_identity else Mode.DISABLE
     loopback: tuple[Address, ...] = (IPv4Address("127.0.0.1"),)
     return Settings(
         namespace=config.node.namespace,
@@ -92,5 +96,7 @@ def choose(
         connect_timeout_ms=config.sidecar.connect_timeout_ms,
         resolvers=tuple(resolvers),
         trust_domain=config.identity.trust_domain if has_identity else "",
-        policy=Policy(Mode(config.sidecar.mtls.upper())) if has_identity else PLAIN,
+        labels=tuple(sorted(config.node.labels.items())),
+        mode=mode,
+        policy=Policy(mode),
     )

@@ -6,8 +6,9 @@ from ipaddress import ip_address
 
 from envoy.config.listener.v3 import listener_pb2
 
-from interceptor.mesh.policy import Mode, Policy
-from interceptor.sidecar import inbound
+from interceptor.mesh.policy import Mode, PeerAuthentication, Policy
+from interceptor.mesh.table import Difference, MeshTable
+from interceptor.sidecar import inbound, resources
 from interceptor.sidecar.setting import Settings
 
 OWN = ip_address("192.0.2.9")
@@ -85,3 +86,25 @@ def test_names_and_matches_of_chains_are_unique_as_envoy_wants_them() -> None:
         matches = [chain.filter_chain_match.SerializeToString() for chain in listener.filter_chains]
         assert len(set(names)) == len(names)
         assert len(set(matches)) == len(matches)
+
+
+def test_a_document_changes_one_listener_and_its_end_changes_it_back() -> None:
+    settings = Settings(
+        own_addresses=(OWN,), trust_domain="example.org", mode=Mode.STRICT,
+        policy=Policy(Mode.STRICT),
+    )  # fmt: skip
+    before = resources.build(MeshTable(), settings)
+    said = PeerAuthentication("a", "default", "f", mode=Mode.PERMISSIVE)
+    after, change = resources.update(before, Difference(peers=(said,)))
+    assert [resource.name for resource in change.upserted] == [inbound.INBOUND]
+    assert resources.build(MeshTable(peers=(said,)), settings).resources == after.resources
+    back, change = resources.update(after, Difference(peers=()))
+    assert back.resources == before.resources
+    assert change
+    assert not resources.update(back, Difference(peers=()))[1]
+
+
+def test_a_document_means_nothing_to_a_vm_without_an_identity() -> None:
+    before = resources.build(MeshTable(), Settings(own_addresses=(OWN,)))
+    said = PeerAuthentication("a", "default", "f", mode=Mode.STRICT)
+    assert not resources.update(before, Difference(peers=(said,)))[1]
