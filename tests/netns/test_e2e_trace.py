@@ -39,7 +39,10 @@ def member(request: pytest.FixtureRequest) -> Iterator[Agent]:
     with Lab.open() as opened:
         over = {
             "capture": {"backend": request.param},
-            "dns": {"own_zones": ["cluster.local"]},
+            "dns": {
+                "own_zones": ["cluster.local"],
+                "forward_zones": {"zone.example": [SERVERS[4]]},
+            },
             "sidecar": {"mode": "none"},
         }
         one = lab_agent.prepare(opened, "vm", over)
@@ -120,6 +123,7 @@ CASES = (
     (f"{REVIEWS}.", "TXT", "nodata"),
     ("nobody.bookinfo.svc.cluster.local", "A", "nxdomain"),
     ("www.corp.example", "A", "pass"),
+    ("www.zone.example", "A", "forward"),
 )
 
 
