@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar, cast
 
-from interceptor import inquiry
+from interceptor import inquiry, proxyview
 from interceptor.capture import ahead, installed, scope
 from interceptor.capture.plan import Flow, Verdict
 from interceptor.config import Config
@@ -19,25 +19,19 @@ from interceptor.debug import control, naming
 from interceptor.debug.case import (
     Case,
     Entry,
-    Envoy,
     Installed,
     Obstacle,
     Resolver,
     Running,
-    Upstream,
 )
 from interceptor.debug.finding import Step
 from interceptor.errors import InterceptorError
 from interceptor.host import cgroup, dial, hostsfile, lock, nameservice, sockets
 from interceptor.mesh.model import Address, Host
-from interceptor.sidecar import launch
-from interceptor.sidecar.admin import LIVE, Admin
-from interceptor.sidecar.pid import is_listening
 
 T = TypeVar("T")
 
 ASK_S = 3.0
-LOG_BYTES = 4096
 DOT_PORT = 853
 FORWARDERS = frozenset(
     ("systemd-resolve", "unbound", "stubby", "dnsmasq", "dnscrypt-proxy", "named", "kresd")
@@ -78,7 +72,7 @@ def _observe_path(case: Case, unknown: dict[Step, str]) -> Case:
         dns = running.backend if running is not None and running.backend else backend
         case = replace(case, dns_obstacles=_observe_obstacles(query, dns))
     if verdict is Verdict.OUTBOUND:
-        case = replace(case, envoy=_observe_envoy(case, unknown))
+        case = replace(case, envoy=proxyview.observe(case, unknown))
         case = _observe_bound(case)
     return replace(case, unrouted=_observe_routes(case))
 
@@ -145,6 +139,7 @@ def decode(tree: Mapping[str, object]) -> Running:
     table = cast("Mapping[str, object]", tree.get("table", {}))
     sidecar = cast("Mapping[str, object]", tree.get("sidecar", {}))
     rejected = cast("list[Mapping[str, object]]", table.get("rejected", []))
+    uplink = cast("Mapping[str, object]", sidecar.get("control_plane", {}))
     return Running(
         is_ready=bool(tree.get("ready")),
         why=str(tree.get("why", "")),
@@ -156,6 +151,10 @@ def decode(tree: Mapping[str, object]) -> Running:
         rejected=tuple(_problem(each) for each in rejected),
         sidecar=str(sidecar.get("state", "")),
         conflicts=tuple(str(each) for each in cast("list[str]", sidecar.get("conflicts", []))),
+        refused=tuple(
+            map(_refusal, cast("list[Mapping[str, object]]", sidecar.get("refused", [])))
+        ),
+        uplink="" if uplink.get("is_up") else str(uplink.get("last_error", "")),
         drift=bool(tree.get("drift")),
     )
 
@@ -163,6 +162,12 @@ def decode(tree: Mapping[str, object]) -> Running:
 def _problem(tree: Mapping[str, object]) -> str:
     place = f"{tree.get('where')}:{tree.get('line')}" if tree.get("line") else str(tree["where"])
     return f"{place}: {tree.get('key')}: {tree.get('value')}: {tree.get('legal')}"
+
+
+def _refusal(tree: Mapping[str, object]) -> str:
+    names = ", ".join(cast("list[str]", tree.get("names", []))) or "a response"
+    cure = f"; {tree['cure']}" if tree.get("cure") else ""
+    return f"Envoy refuses {tree.get('kind')} {names}: {tree.get('reason')}{cure}"
 
 
 def _daemon_cgroup(config: Config) -> str:
@@ -205,61 +210,6 @@ def _observe_bound(case: Case) -> Case:
             who = f"{each.comm or 'a process'} (pid {each.pid or 'unknown'})"
             return replace(case, asked=replace(case.asked, device=each.device, device_of=who))
     return case
-
-
-# --- the sidecar
-
-
-def _observe_envoy(case: Case, unknown: dict[Step, str]) -> Envoy:
-    config = case.config
-    found = Envoy(is_listening(config.sidecar.outbound_port))
-    if config.sidecar.mode != "managed":
-        unknown[Step.CLUSTER] = f"sidecar.mode is {config.sidecar.mode}: its admin is not ours"
-        return found
-    files = launch.files(config.agent.run_dir)
-    if not found.listens:
-        return replace(found, log=_last_words(config))
-    is_open = config.sidecar.admin == "loopback"
-    admin = Admin(config.sidecar.admin_port if is_open else files.admin, ASK_S)
-    state = admin.state()
-    if state != LIVE:
-        reason = "only root may ask Envoy" if os.geteuid() != 0 else "Envoy's admin is silent"
-        unknown[Step.CLUSTER] = reason
-        return replace(found, state=state)
-    return _ask(case, admin, replace(found, answers=True, state=state))
-
-
-def _ask(case: Case, admin: Admin, found: Envoy) -> Envoy:
-    """Listener and endpoints of the very call."""
-    assert case.flow is not None
-    name = f"{case.flow.destination}_{case.flow.port}"
-    known = name if name in admin.listeners() else ""
-    cluster = inquiry.conclude(case).cluster
-    states = admin.endpoints(cluster) if cluster else []
-    upstreams = tuple(
-        Upstream(
-            each.address,
-            each.port,
-            each.weight,
-            each.is_healthy,
-            each.connections,
-            each.failed,
-            each.opened,
-        )
-        for each in states
-    )
-    return replace(found, listener=known, upstreams=upstreams)
-
-
-def _last_words(config: Config) -> str:
-    try:
-        with launch.files(config.agent.run_dir).log.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - LOG_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return ""
-    return lines[-1] if lines else ""
 
 
 # --- names and routes

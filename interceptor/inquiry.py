@@ -17,6 +17,7 @@ from interceptor.capture.plan import Decision, Facts, Flow, Hook, Plan
 from interceptor.capture.rule import Owner
 from interceptor.config import Config
 from interceptor.debug import explain as telling
+from interceptor.debug import relayed
 from interceptor.debug.case import Asked, Case
 from interceptor.debug.explain import Explanation
 from interceptor.errors import ConfigError, Problem
@@ -215,6 +216,8 @@ def conclude(case: Case) -> Explanation:
         rule_text=case.rule_text,
         unknown=case.config.sidecar.unknown_destinations,
     )
+    if relayed.is_so(case):
+        told = relayed.correct(case, told)
     backend = case.installed.backend if case.installed is not None else ""
     if told.verdict == "dns" and case.flow.protocol == "udp" and backend == "ebpf":
         return replace(told, to="the programs' own table")

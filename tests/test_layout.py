@@ -45,7 +45,8 @@ ALLOWED = {
     "lab": BASE | {"host", "sidecar"},
     # What commands and daemon both put together; the daemon alone runs it.
     "inquiry": BASE | SIBLINGS | {"host", "assembly"},
-    "examination": BASE | SIBLINGS | {"host", "assembly", "inquiry"},
+    "proxyview": BASE | SIBLINGS | {"host", "inquiry"},
+    "examination": BASE | SIBLINGS | {"host", "assembly", "inquiry", "proxyview"},
     "probing": BASE | SIBLINGS | {"host", "assembly", "examination", "inquiry"},
     "proving": BASE | SIBLINGS | {"host"},
     "issuing": BASE | {"host", "workload"},
@@ -131,6 +132,7 @@ WITHOUT_A_TEST_OF_ITS_OWN = {
     "sidecar/fixture.py": "tests/unit/sidecar/test_bootstrap.py",
     "sidecar/served.py": "values only",
     "sidecar/composed.py": "tests/envoy/test_managed.py",
+    "proxyview.py": "tests/unit/test_examination.py",
     "situation.py": "tests/netns/test_daemon.py",
     "checkup.py": "tests/netns/test_doctor.py",
     "debug/doctor/fact.py": "values only",

@@ -50,6 +50,8 @@ class Running:
     rejected: tuple[str, ...] = ()
     sidecar: str = ""  # its state: live, down, hung, starting
     conflicts: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()  # what Envoy did not take, with its reason
+    uplink: str = ""  # why Envoy's control plane is away
     drift: bool = False
     knows_host: bool | None = None
     told: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ class Envoy:
 
     ``listener``: the name of the one for this address and port, empty where it has none,
     None where it was not asked; ``upstreams`` None where it does not have the cluster.
+    ``cluster``: where somebody else configures it, the one that it has for the host and port.
     """
 
     listens: bool
@@ -119,6 +122,7 @@ class Envoy:
     state: str = ""
     listener: str | None = None
     upstreams: tuple[Upstream, ...] | None = None
+    cluster: str = ""
     protocol_errors: int = 0
     log: str = ""
 

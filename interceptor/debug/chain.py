@@ -149,7 +149,8 @@ def _cluster(case: Case, told: Explanation) -> Said | None:
 
 
 def _endpoints(case: Case, told: Explanation) -> Said | None:
-    if not told.cluster or case.called is None or case.called[1] is None:
+    is_known = case.called is not None and case.called[1] is not None
+    if not told.cluster or not (is_known or told.backends):
         return None
     seen = _upstreams(case.envoy)
     lines = tuple(_endpoint(backend, seen) for backend in told.backends)

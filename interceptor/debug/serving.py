@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from interceptor.capture.plan import Verdict
+from interceptor.debug import relayed
 from interceptor.debug.case import Case, Connected, Envoy
 from interceptor.debug.finding import Cause, Finding, Step
 from interceptor.mesh import protocol
@@ -26,6 +27,9 @@ def diagnose(case: Case) -> Iterator[Finding]:
         if broken is not None:
             yield broken
             return
+    if relayed.is_so(case):
+        yield from relayed.diagnose(case)
+        return
     host, port = case.called or (None, None)
     if host is not None and port is not None:
         found = tuple(_of_endpoints(case, host, port))
@@ -40,6 +44,9 @@ def _of_sidecar(case: Case, envoy: Envoy) -> Finding | None:
         evidence = [f"no socket listens on port {port}"]
         if state:
             evidence.append(f"the daemon says: the sidecar is {state}")
+        if case.running is not None and case.running.uplink:
+            evidence.append(f"its control plane is away: {case.running.uplink}")
+        evidence += relayed.refusals(case)
         if envoy.log:
             evidence.append(f"Envoy's last words: {envoy.log}")
         return Finding(
@@ -66,7 +73,7 @@ def _of_sidecar(case: Case, envoy: Envoy) -> Finding | None:
             Cause.NO_LISTENER,
             Step.LISTENER,
             "Envoy has no listener for this address and port",
-            ("the table has the host, Envoy's configuration does not",),
+            ("the table has the host, Envoy's configuration does not", *relayed.refusals(case)),
             "see whether Envoy refused the configuration",
             "interceptor status",
         )

@@ -59,6 +59,13 @@ class Admin:
         text = self._ask("GET", f"/clusters?format=json&filter=^{quote(re.escape(cluster))}$")
         return decode_endpoints(text, cluster)
 
+    def clusters(self, host: str, port: int) -> list[str]:
+        """The clusters for calls of a host and port, as istiod names them: with and without
+        subset."""
+        pattern = rf"^outbound\|{port}\|[^|]*\|{re.escape(host)}$"
+        tree = json.loads(self._ask("GET", f"/clusters?format=json&filter={quote(pattern)}"))
+        return [item["name"] for item in tree.get("cluster_statuses", [])]
+
     def listeners(self) -> list[str]:
         """Names of the listeners in force."""
         tree = json.loads(self._ask("GET", "/listeners?format=json"))

@@ -114,6 +114,7 @@ class Passage:
         names = envelope.names(form, message)
         named = tuple(name for name in names if name and name in reason) or names
         cure = FOREIGN_CURE if FOREIGN in reason else ""
+        reason = " ".join(reason.split())  # Envoy's have line ends and more
         if len(reason) > REASON_CHARS:
             reason = f"{reason[:REASON_CHARS]} ..."
         refusal = Refusal(kind, named, reason, cure)
