@@ -91,6 +91,10 @@ class Target:
                     if str(error) != told:
                         log.warning("control plane: %s", error)
 
+    def turn(self) -> None:
+        """Whoever was connected with is of no use: the next address comes first."""
+        self._turn += 1
+
     def settle(self) -> None:
         """What was connected with has proved to be a control plane: begin the next wait anew."""
         self._backoff.reset()

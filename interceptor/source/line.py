@@ -38,6 +38,7 @@ class Target(Protocol):
     async def connect(self) -> Connection: ...
     async def open(self) -> Connection: ...
     def settle(self) -> None: ...
+    def turn(self) -> None: ...
     def explain(self, error: RpcError) -> str: ...
 
 
@@ -50,7 +51,6 @@ class Line:
         target: Target,
         node: Callable[[], Node],
         protocol: str,
-        patience_s: float = PATIENCE_S,
     ) -> None:
         self.target, self._node = target, node
         self._forms = [Form.DELTA, Form.SOTW]
@@ -61,7 +61,7 @@ class Line:
         self.is_heard, self.since_s = False, monotonic()
         self.reason = ""
         self.counts: Counter[str] = Counter()
-        self._first_patience_s = self._patience_s = patience_s
+        self._patience_s = PATIENCE_S
         self._latest: tuple[Told, Dialogue, Call, float] | None = None
         self._current: tuple[Dialogue, Call] | None = None
         self._sending = asyncio.Lock()
@@ -130,7 +130,7 @@ class Line:
         if not self.is_heard:
             self._turn(is_heard=True)
             self.target.settle()
-            self._patience_s = self._first_patience_s
+            self._patience_s = PATIENCE_S
             self.reason = ""
             form = dialogue.form.name.lower()
             _log.info("the control plane at %s tells names (%s)", self.target.address, form)
@@ -154,6 +154,7 @@ class Line:
         if error.code == "CANCELLED":
             error = RpcError("CANCELLED", f"no word in {self._patience_s:g} s")
             self._patience_s = min(2 * self._patience_s, LONGEST_S)
+        self.target.turn()
         self.counts["failures"] += 1
         before, self.reason = self.reason, self.target.explain(error)
         if self.reason != before:
