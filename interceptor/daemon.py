@@ -127,7 +127,6 @@ class Daemon:
         self._listeners = await http.serve(pages, config.agent.listen, path)
         if self.plane is not None:
             await self._open_plane(self.plane)
-        await self.membership.open()
         if config.sidecar.mode == "managed":
             settings_of = await asyncio.to_thread(assembly.sidecar_settings, config, facts)
             join = tuple(self.tenure.wrap(())) if self.tenure is not None else ()
@@ -141,6 +140,7 @@ class Daemon:
             await asyncio.to_thread(self.tenure.register)
         await self.guard.install(self.situation.plan())
         await self.guard.sweep()
+        await self.membership.open()
         for line in self.choice.why:
             log.info(line)
         self.is_started = True
@@ -179,13 +179,14 @@ class Daemon:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+            await self.membership.withdraw(keep=await self._keeps())
         finally:
             await wait.cancelled({*watchers, stopped})
 
     async def _stop(self) -> None:
         """Take back what `_start` did, as ``agent.on_exit`` says. Never raises half-way."""
         self.lifeline.tell("RELOADING=1" if self.reload.is_due else "STOPPING=1")
-        keep = not self._failed and await self._keeps()
+        keep = await self._keeps()
         log.info("stopping", leaves="rules and sidecar" if keep else "nothing")
         drain_s = self.config.agent.drain_s
         steps: list[Coroutine[object, object, object]] = [self.membership.withdraw(keep=keep)]
@@ -214,6 +215,8 @@ class Daemon:
     async def _keeps(self) -> bool:
         """Whether what is installed waits for the next daemon: so configured, a reload, or
         systemd restarts us."""
+        if self._failed:
+            return False
         if self.reload.is_due or self.config.agent.on_exit == "keep":
             return True
         return await asyncio.to_thread(systemd.is_restarting)

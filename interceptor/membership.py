@@ -30,14 +30,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+NOTICE_S = 1.0  # until other members have seen that a service is gone, before its sidecar goes
 AGAIN_S = 5.0  # between two attempts to open a part
 Work = Callable[[], Awaitable[None]]
 Figures = Mapping[str, Mapping[tuple[str, ...], float]]
 
 
 class Membership:
-    """`prepare` it at the start, `open` it before the sidecar; `withdraw` before the sidecar is
-    taken away, `close` after."""
+    """`prepare` it at the start, `open` it once sidecar and rules are there; `withdraw` before
+    they are taken away, `close` after."""
 
     def __init__(self, config: Config, sidecar: Callable[[], Managed | None]) -> None:
         self._config = config
@@ -115,12 +116,16 @@ class Membership:
             self._upkeep.follow(table.groups)
 
     async def withdraw(self, *, keep: bool) -> None:
-        """Have nobody sent here any more, unless a daemon follows this one (``keep``)."""
+        """Have nobody sent here any more, unless a daemon follows this one (``keep``). While the
+        control plane is still heard; a second time is no harm."""
         attempts, self._attempts = self._attempts, []
         if attempts:
             await wait.cancelled(attempts)
-        if self._upkeep is not None:
-            await self._upkeep.withdraw(keep=keep)
+        try:
+            if self._upkeep is not None and await self._upkeep.withdraw(keep=keep):
+                await asyncio.sleep(min(NOTICE_S, self._config.agent.drain_s))
+        except PASSING as error:
+            log.error("this VM's entry stays: remove it", why=str(error))
 
     async def close(self) -> None:
         """End what the sidecar needed until now."""
@@ -149,7 +154,9 @@ class Membership:
             await self._upstream.tell_health(is_healthy, why)
 
     def _error(self) -> str:
-        """What the control plane said last against Envoy's stream."""
+        """What the control plane said last against our stream, or Envoy's."""
+        if self._upstream is not None and (error := self._upstream.status().get("last_error")):
+            return str(error)
         managed = self._sidecar()
         uplink = managed.feed.status().uplink if managed is not None else None
         return uplink.last_error if uplink is not None else ""

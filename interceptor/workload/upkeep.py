@@ -24,6 +24,7 @@ from interceptor.workload.registration import Facts, Registration
 log = structlog.get_logger(__name__)
 
 LOCALHOST = "127.0.0.1"
+STOPPING = "interceptor is being stopped"
 
 Sidecar = Callable[[], Awaitable[str]]
 """Why the sidecar takes no calls now; empty where it does, or there is none to wait for."""
@@ -71,6 +72,7 @@ class Upkeep:
         self._tasks: list[asyncio.Task[object]] = []
         self._probing: asyncio.Task[object] | None = None
         self._was_healthy = self._is_open = self._is_secure = False
+        self._is_withdrawn = False
         self.problem = ""
         rim = Rim(self._observe, sidecar, self._take)
         self.health = Health(rim, decide_probes(config, None))
@@ -99,14 +101,22 @@ class Upkeep:
             self._probe()
         self._changed.set()
 
-    async def withdraw(self, *, keep: bool) -> None:
-        """End the probes and, unless ``keep``, take the entry back."""
+    async def withdraw(self, *, keep: bool) -> bool:
+        """End the probes and, unless ``keep``, take the entry back. Whether others have to notice
+        something now."""
         tasks = [*self._tasks, *([self._probing] if self._probing is not None else [])]
         self._tasks, self._probing = [], None
         if tasks:
             await wait.cancelled(tasks)
-        if self._registration is not None and not keep:
+        if keep or self._is_withdrawn:
+            return False
+        self._is_withdrawn = True
+        if self.health.verdict.state is State.HEALTHY:
+            # istiod lets a member that has gone stay for ten seconds, but not one that is unfit.
+            await self._tell(False, STOPPING)
+        if self._registration is not None:
             await asyncio.to_thread(self._registration.revert)
+        return self.health.verdict.state is State.HEALTHY or bool(self.name)
 
     def _spawn(self, work: Awaitable[object]) -> None:
         task = asyncio.ensure_future(work)

@@ -216,3 +216,15 @@ def test_with_istiod_the_entry_s_name_is_told_and_a_new_address_wants_a_restart(
         assert "FAILED_PRECONDITION" not in str(one.status("FAILED_PRECONDITION: x")["problem"])
 
     asyncio.run(body())
+
+
+def test_a_stop_is_told_before_the_entry_goes_and_only_once(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await until(lambda: world.condition() == "True")
+        assert await world.upkeep.withdraw(keep=False)
+        assert world.told[-1] == (False, upkeep.STOPPING)
+        assert not world.path.exists()
+        assert not await world.upkeep.withdraw(keep=False)
+        assert len(world.told) == 2
+
+    live(make(tmp_path), body)
