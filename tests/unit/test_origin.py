@@ -29,6 +29,24 @@ def settings(folder: Path, port: int, group: str = "web") -> Config:
     return config.parse(json.dumps({"mesh": mesh, "node": node, "workload": workload}))
 
 
+async def follow(found: Config) -> None:
+    """Until the first table is there, as the daemon does."""
+    source = origin.open_source(found)
+    assert source.upstream is not None
+    loaded = asyncio.Event()
+
+    async def read() -> None:
+        async for event in source.events:
+            assert isinstance(event, Loaded)
+            loaded.set()
+
+    task = asyncio.create_task(read())
+    async with asyncio.timeout(20):
+        await loaded.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 def test_a_command_asks_the_control_plane_and_then_takes_what_a_daemon_wrote_down(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -44,14 +62,7 @@ def test_a_command_asks_the_control_plane_and_then_takes_what_a_daemon_wrote_dow
         node = plane.record.lines("stream")
         assert "AUTO_REGISTER_GROUP" not in str(node), "a question registers nobody"
 
-        async def follow() -> None:
-            source = origin.open_source(settings(tmp_path, plane.port, group=""))
-            assert source.upstream is not None
-            event = await anext(source.events)
-            assert isinstance(event, Loaded)
-            await source.events.aclose()  # type: ignore[attr-defined]
-
-        asyncio.run(follow())
+        asyncio.run(follow(settings(tmp_path, plane.port, group="")))
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert list(origin.load_table(found).hosts) == ["a.test"]
