@@ -265,6 +265,7 @@ def _sweep(run_dir: Path) -> list[Path]:
         *(run_dir / name for name in names),
         places_of.bootstrap,
         places_of.socket,
+        places_of.sds,
         places_of.admin,
     ):
         if path.exists():

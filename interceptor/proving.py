@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from interceptor.sidecar.secrets import Secrets
     from interceptor.workload.credential import Credential
 
-SOCKET_NAME = "sds.sock"
-
 
 class Proving:
     """Open it before the sidecar, whose bootstrap needs ``sds``; close it after."""
@@ -43,7 +41,7 @@ class Proving:
             return
         if by is Provider.SOCKET:
             self.sds = config.identity.socket
-        elif by is not Provider.NONE:
+        elif by is not Provider.NONE and config.sidecar.mode != "none":
             await self._open_secrets()
         self.identity = Identity(config, by, self._tell, self._chance)
         await self.identity.open()
@@ -52,9 +50,9 @@ class Proving:
         from interceptor.sidecar.secrets import Secrets
 
         config = self._config
-        place, sidecar = launch.files(config.agent.run_dir).folder, config.sidecar
-        await asyncio.to_thread(folder.make, place, sidecar.gid)
-        self.sds = place / SOCKET_NAME
+        files, sidecar = launch.files(config.agent.run_dir), config.sidecar
+        await asyncio.to_thread(folder.make, files.folder, sidecar.gid)
+        self.sds = files.sds
         self.secrets = Secrets(self.sds, sidecar.uid, sidecar.gid)
         await self.secrets.open()
 

@@ -23,7 +23,6 @@ from interceptor.sidecar.sdsstream import Form, Refusal, SdsError, Secret, Strea
 log = logging.getLogger(__name__)
 
 SERVICE = "envoy.service.secret.v3.SecretDiscoveryService"
-SOCKET_NAME = "sds.sock"
 OWN, TRUSTED = "default", "ROOTCA"
 STREAMS_LIMIT = 4096  # Envoy opens one for each secret of each cluster and listener
 WATCHED_LIMIT = 256  # secrets of files

@@ -20,6 +20,7 @@ from interceptor.sidecar import secrets
 from interceptor.sidecar.sdsstream import TYPE, Form
 from interceptor.sidecar.secrets import Secrets
 
+SOCKET = "sds.sock"
 ROOTS = b"-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"
 
 
@@ -72,9 +73,9 @@ class Client:
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[tuple[Secrets, rpc.Channel]]:
-    server = Secrets(folder / secrets.SOCKET_NAME, os.getuid(), os.getgid())
+    server = Secrets(folder / SOCKET, os.getuid(), os.getgid())
     await server.open()
-    channel = rpc.open_channel(f"unix:{folder / secrets.SOCKET_NAME}")
+    channel = rpc.open_channel(f"unix:{folder / SOCKET}")
     try:
         yield server, channel
     finally:
@@ -171,7 +172,7 @@ def test_rubbish_ends_its_own_stream_alone(folder: Path) -> None:
 
 def test_the_socket_is_its_group_s(folder: Path) -> None:
     async def go() -> None:
-        path = folder / secrets.SOCKET_NAME
+        path = folder / SOCKET
         path.touch()  # as a daemon that was killed leaves it
         async with serving(folder):
             assert (path.stat().st_mode & 0o7777, path.stat().st_gid) == (0o660, os.getgid())
