@@ -176,4 +176,5 @@ class Membership:
     def figures(self) -> Figures:
         """Families and their values, as `figure` has them, without the prefix."""
         upkeep = self._upkeep.figures() if self._upkeep is not None else {}
-        return {**self.proving.figures(), **upkeep}
+        upstream = self._upstream.figures() if self._upstream is not None else {}
+        return {**self.proving.figures(), **upkeep, **upstream}

@@ -114,6 +114,15 @@ FAMILIES = (
     _counter("xds_control_plane_failures", "Attempts in vain to open one."),
     _gauge("xds_ack_median_seconds", "Until Envoy's answer to a response; of the last 1024."),
     _gauge(
+        "control_plane_connected",
+        "Whether the control plane tells the agent names; 1: its stream is up.",
+    ),
+    _counter("control_plane_failures", "Attempts in vain to get names from a control plane."),
+    _counter("control_plane_streams_ended", "Streams of names that are over, for any reason."),
+    _counter(
+        "control_plane_responses", "Name tables of the control plane, and our answers.", "what"
+    ),
+    _gauge(
         "cert_expiry_seconds",
         "Until a certificate ends; default: this VM's, ROOTCA: the first root's.",
         "resource_name",

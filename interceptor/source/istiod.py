@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from interceptor.source.line import Line, Target
 
 SOURCE = "istiod"
+_RESPONSES = {"received": "pushes", "acked": "acks", "refused": "nacks", "ignored": "ignored"}
 _LAST_S = 2.0  # for the disk at the end
 _log = logging.getLogger(__name__)
 
@@ -103,6 +104,21 @@ class Upstream:
             "failures": line.target.failures + line.counts["failures"],
             "health": self._health,
             "health_told": line.counts["health"],
+        }
+
+    def figures(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """Families and their values, as `figure` has them, without the prefix."""
+        line = self._line
+        if line is None:
+            return {}
+        failures = line.target.failures + line.counts["failures"]
+        return {
+            "control_plane_connected": {(): float(line.is_heard)},
+            "control_plane_failures": {(): float(failures)},
+            "control_plane_streams_ended": {(): float(line.counts["ends"])},
+            "control_plane_responses": {
+                (what,): float(line.counts[key]) for what, key in _RESPONSES.items()
+            },
         }
 
     async def _look(self, line: Line, belief: Belief) -> list[Event]:

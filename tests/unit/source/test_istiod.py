@@ -140,6 +140,9 @@ def test_names_and_their_changes_come_and_are_acknowledged(
         assert [host.name for host in last.difference.upserted] == ["b.test"]
         assert world.status("protocol") == ("sotw" if protocol == "sotw" else "delta")
         assert (world.status("connected"), world.status("nacks")) == (True, 0)
+        figures = world.upstream.figures()
+        assert figures["control_plane_connected"] == {(): 1}
+        assert figures["control_plane_responses"][("acked",)] == 2
 
     live(tmp_path, f"localhost:{plane.port}", protocol=protocol)(story)
 
