@@ -48,17 +48,11 @@ def service_entry(found: shape.ServiceEntry, origin: str, notes: Notes) -> Servi
     )
     addresses, networks = _addresses(notes, spec.get("addresses", ()))
     ports, targets = _ports(notes, spec.get("ports", ()))
-    endpoints = tuple(
-        [
-            endpoint
-            for index, raw in enumerate(spec.get("endpoints", ()))
-            if (
-                endpoint := _endpoint(
-                    notes, index, raw, ports, targets, resolution, origin, namespace
-                )
-            )
-        ]
+    places = (
+        _endpoint(notes, index, raw, ports, targets, resolution, origin, namespace)
+        for index, raw in enumerate(spec.get("endpoints", ()))
     )
+    endpoints = tuple([place for place in places if place is not None])
     _check_whole(notes, spec, hosts, networks, resolution)
     return ServiceEntry(
         namespace=namespace,
