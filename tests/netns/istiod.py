@@ -146,8 +146,17 @@ class Member:
         return self.run(*argv).splitlines()
 
     def status(self, key: str = "") -> Any:
-        found = self.agent.read("status")
-        return found.get(key) if key else found
+        """What the daemon says of itself, or one key of it; nothing where it does not answer."""
+        text = self.agent.run("status", "--json", check=False).stdout
+        found = json.loads(text) if text else {}
+        return found.get(key, {}) if key else found
+
+    def wrong(self) -> str:
+        """All that the status calls wrong with the control plane or with what it sends."""
+        status = self.status()
+        plane = status["control_plane"]
+        found = (plane["last_error"], plane["refused"], status["table"]["rejected"])
+        return " ".join(map(str, (*found, status["sidecar"]["refused"])))
 
     def wait(self, is_so: Callable[[], object], what: str, timeout_s: float = 30) -> float:
         """Wait for something; how long it took, in seconds."""
