@@ -21,7 +21,7 @@ ENVIRONMENT: Mapping[Kind, Mapping[Effect, float]] = {
     Kind.LINK_DOWN: {Effect.LOSE: 1.5, Effect.DIRECT: 3.0, CALL: 5.0},
     Kind.NO_CARRIER: {Effect.LOSE: 1.5, Effect.DIRECT: 3.0, CALL: 5.0},
     Kind.RESOLVER_RESTART: {Effect.LOSE: 1.0},
-    Kind.UPLINK: {Effect.LOSE: 1.0},
+    Kind.UPLINK: {Effect.LOSE: 1.5},
 }
 """The same with us as without us: the twin suffers it, too."""
 
