@@ -10,13 +10,12 @@ from typing import Protocol
 from interceptor.config import Config
 from interceptor.errors import InterceptorError
 from interceptor.host.admission import Pair
-from interceptor.host.controlplane import Target, Unreachable
+from interceptor.host.controlplane import Target
 from interceptor.host.rpc import RpcError
 from interceptor.workload import authority, issuance, safe
 from interceptor.workload.issuance import Order
 
 ANSWER_S = 15.0
-REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 
 class Applicant(Protocol):
@@ -32,11 +31,12 @@ class Remote:
 
     def __init__(self, config: Config, clock: Callable[[], float]) -> None:
         addresses = config.identity.addresses or config.mesh.istiod.addresses
-        self._attempts = len(addresses)
         self._token, self._ttl_s = config.mesh.istiod.token, config.identity.ttl_s
         self._clock = clock
         self._shown: Pair | None = None
-        self._target = Target.choose(config, addresses, lambda: self._shown)
+        # One each: an authority may take our connection and yet give no certificate.
+        self._targets = [Target.choose(config, (each,), lambda: self._shown) for each in addresses]
+        self._turn = 0
 
     async def ask(self, csr: bytes, pair: Pair | None) -> tuple[bytes, ...]:
         request = issuance.encode_request(Order(csr, self._ttl_s, {}))
@@ -60,22 +60,26 @@ class Remote:
             return False
 
     async def _call(self, request: bytes) -> bytes:
-        """At the first address that answers."""
-        for left in reversed(range(self._attempts)):
+        """By the first that gives something, beginning with the one that did last."""
+        reasons: list[str] = []
+        for _ in self._targets:
             try:
-                connection = await self._target.open()
-            except Unreachable:
-                if not left:
-                    raise
-                continue
-            try:
-                return await connection.call(issuance.METHOD, request, ANSWER_S)
-            except RpcError as error:
-                reason = self._target.explain(error)
-                raise InterceptorError(f"the authority gives no certificate: {reason}") from error
-            finally:
-                await connection.close()
-        raise AssertionError("there is no address")
+                return await _call_at(self._targets[self._turn], request)
+            except InterceptorError as error:
+                reasons.append(str(error))
+                self._turn = (self._turn + 1) % len(self._targets)
+        raise InterceptorError("; ".join(dict.fromkeys(reasons)))
+
+
+async def _call_at(target: Target, request: bytes) -> bytes:
+    connection = await target.open()
+    try:
+        return await connection.call(issuance.METHOD, request, ANSWER_S)
+    except RpcError as error:
+        reason = target.explain(error)
+        raise InterceptorError(f"the authority gives no certificate: {reason}") from error
+    finally:
+        await connection.close()
 
 
 class Local:

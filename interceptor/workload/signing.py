@@ -6,7 +6,7 @@ Requests are PKCS #10 (RFC 2986), keys PKCS #8 without a password, everything in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
@@ -46,7 +46,7 @@ class Request:
 class Signer:
     """Who signs: a private key and the certificate that it belongs to."""
 
-    key: bytes
+    key: bytes = field(repr=False)
     certificate: bytes
 
 

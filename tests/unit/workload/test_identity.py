@@ -50,6 +50,8 @@ class Scene:
         self.token.write_text(token(certificate.now_s() + 3600))
         self.root.write_bytes(service.authority.root.certificate)
         self.extra = extra
+        self.first = ""
+        """More addresses, which are tried before, in YAML."""
 
     @property
     def config(self) -> Config:
@@ -59,7 +61,7 @@ node: {{namespace: shop, service_account: web}}
 mesh:
   state_dir: {self.folder}/state
   istiod:
-    addresses: ["127.0.0.1:{self.service.port or 1}"]
+    addresses: [{self.first}"127.0.0.1:{self.service.port or 1}"]
     root_cert: {self.root}
     token: {self.token}
     connect_timeout_ms: 20000
@@ -233,6 +235,24 @@ def test_the_certificate_stands_in_for_a_token_that_has_ended(tmp_path: Path) ->
                 await until(lambda: member.renewals)
                 assert "authorization" not in service.calls[-1]
                 assert member.why == ""
+
+    run(go)
+
+
+def test_the_next_address_is_asked_where_one_gives_nothing(tmp_path: Path) -> None:
+    async def go() -> None:
+        service = Service()
+        lazy = Service(authority=service.authority, decide=_refuse)
+        async with service.serving(), lazy.serving():
+            scene = Scene(tmp_path, service)
+            scene.first = f'"127.0.0.1:1", "127.0.0.1:{lazy.port}", '
+            async with scene.member() as member:
+                await until(lambda: scene.told)
+                assert len(lazy.calls) == 1
+                assert member.failures == 0, "one attempt, three addresses"
+                member.renew()
+                await until(lambda: member.renewals == 2)
+                assert len(lazy.calls) == 1, "the one that gave something is asked first"
 
     run(go)
 
