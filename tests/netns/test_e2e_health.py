@@ -106,11 +106,12 @@ def mesh(request: pytest.FixtureRequest) -> Iterator[Mesh]:
         elsewhere = {"http": {"port": 8080, "host": OTHER}, "period_s": 0.5, "timeout_s": 20}
         vm = lab_agent.prepare(lab, "vm", settings(request.param, probe=elsewhere), folder)
         mine = settings(request.param, group="shop", entry=str(folder / "vm2.yaml"))
-        vm2 = lab_agent.prepare(lab, "vm2", mine, folder)
+        found: dict[str, object] = {"node": {"addresses": []}}  # by its routes
+        vm2 = lab_agent.prepare(lab, "vm2", mine | found, folder)
         for one in (vm, vm2):
             one.launch()
         for one in (vm, vm2):
-            one.wait_ready()
+            one.wait_ready(2 * LATE_S)
         argv = [sys.executable, "-m", caller.__name__, URL, str(TRAFFIC_S)]
         calling = lab.start("vm", argv, "caller")
         yield Mesh(vm, vm2, pages, calling)
@@ -149,6 +150,20 @@ def test_it_gets_its_share_when_it_is_fit_and_none_when_it_is_not(mesh: Mesh) ->
     assert caller.failures(mesh.calls()) == ()
 
 
+@ONE
+def test_the_entry_follows_the_address_that_this_vm_uses(mesh: Mesh) -> None:
+    def use(address: str) -> None:
+        route = ["ip", "route", "replace", "default", "via", "10.77.0.1", "dev", "eth0", "src"]
+        mesh.vm2.lab.run("vm2", [*route, address])
+
+    mesh.vm2.lab.run("vm2", ["ip", "addr", "add", "10.77.0.21/24", "dev", "eth0"])
+    use("10.77.0.21")
+    wait_until(lambda: "address: 10.77.0.21" in mesh.entry.read_text(), "its address", LATE_S)
+    assert "name: shop-10.77.0.21" in mesh.entry.read_text()
+    use("10.77.0.20")
+    wait_until(lambda: "address: 10.77.0.20" in mesh.entry.read_text(), "the old one", LATE_S)
+
+
 @EVERY
 def test_probes_pass_the_rules_and_calls_do_not(mesh: Mesh) -> None:
     """vm probes an address that is captured there; vm2 its own port, captured inbound."""
@@ -175,11 +190,18 @@ def _is_still(agent: Agent) -> bool:
 
 
 @ONE
-def test_an_agent_that_is_stopped_takes_its_entry_back(mesh: Mesh) -> None:
+def test_an_agent_that_is_stopped_takes_its_entry_back_and_no_call_fails(mesh: Mesh) -> None:
     (mesh.pages / "health").write_text("fine")
     wait_until(lambda: mesh.health()["state"] == "healthy", "its verdict", LATE_S)
     assert mesh.entry.exists()
+    argv = [sys.executable, "-m", caller.__name__, URL, str(TRAFFIC_S)]
+    calling = mesh.vm.lab.start("vm", argv, "last")
+    last = mesh.vm.lab.host_folder("vm") / "last.log"
+    wait_until(lambda: last.exists() and " vm2\n" in last.read_text(), "calls to vm2", LATE_S)
     mesh.vm2.stop()
     assert not mesh.entry.exists()
-    page = ["curl", "-sS", "-m", "20", URL]
-    wait_until(lambda: mesh.vm.lab.run("vm", page).stdout == "web-0\n", "the other one", LATE_S)
+    time.sleep(0.5)
+    calling.stop()
+    calls = caller.decode(last.read_text())
+    assert caller.failures(calls) == ()
+    assert {call.answer for call in calls[-10:]} == {"web-0"}

@@ -10,10 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interceptor.config.tree import Node
+from interceptor.config.tree import Node, VipRanges
 from interceptor.mesh import identity, parse
+from interceptor.mesh.build import Inventory
 from interceptor.mesh.model import Workload, WorkloadGroup
 from interceptor.mesh.resource import Workloads
+from interceptor.mesh.vip import Allocation
 from interceptor.workload import entry
 from interceptor.workload.entry import Fitness
 
@@ -93,6 +95,39 @@ def test_the_condition_is_istiod_s_with_the_reason() -> None:
         "proxy.istio.io/health-checks-enabled": "true",
     }
     assert "status" not in build()
+
+
+SERVICE = """apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: bookinfo}}
+spec:
+  hosts: [{name}.internal]
+  location: MESH_INTERNAL
+  resolution: STATIC
+  ports: [{{number: {port}, name: {name}-http, protocol: HTTP}}]
+  workloadSelector: {{labels: {{{name}: "yes"}}}}
+---
+"""
+
+
+@pytest.mark.parametrize("is_healthy", [True, False])
+def test_one_vm_serves_several_services_by_a_label_and_a_port_of_each(is_healthy: bool) -> None:
+    group = WorkloadGroup(
+        name="vm",
+        namespace="bookinfo",
+        labels=(("cart", "yes"), ("shop", "yes")),
+        ports=(("cart-http", 8081), ("shop-http", 8080)),
+    )
+    document = entry.build(NODE, group, ADDRESS, Fitness(is_healthy))
+    text = SERVICE.format(name="shop", port=80) + SERVICE.format(name="cart", port=81)
+    text += entry.render(document, as_json=False)
+    found = Inventory("bookinfo", "cluster.local", Allocation(VipRanges()))
+    found.replace("f", parse.parse(text.encode(), "f").pieces)
+    table, _ = found.build()
+    for host, number in (("shop.internal", 8080), ("cart.internal", 8081)):
+        (endpoint,) = table.hosts[host].endpoints
+        assert endpoint.port(table.hosts[host].ports[0]) == number
+        assert endpoint.ready is is_healthy
 
 
 def proven(member: Workload) -> str:
