@@ -6,7 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from interceptor.config import Config
@@ -25,7 +25,7 @@ class Pair:
     out, and nobody goes from VM to VM to change a file. Without a chain there are only they."""
 
     chain: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     roots: bytes = b""
 
 

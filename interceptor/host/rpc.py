@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 # Must be set before the import. Envoy and probes are started by fork and exec, and grpc's fork
@@ -41,7 +41,7 @@ class Tls:
 
     root: bytes
     certificate: bytes = b""
-    key: bytes = b""
+    key: bytes = field(default=b"", repr=False)
     server_name: str = ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -42,7 +42,7 @@ class ServerTls:
     (and then needed) with ``require_client`` only."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
     root: bytes = b""
     require_client: bool = False
 
