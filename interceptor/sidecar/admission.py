@@ -37,17 +37,19 @@ def secure(listener: listener_pb2.Listener, settings: Settings) -> None:
             plain.append(_copy(default, f"port-{port}", port))
     socket = mtls.downstream(settings.trust_domain)
     del listener.filter_chains[:]
-    is_mixed = policy.mode is Mode.PERMISSIVE
+    is_secret = policy.mode is not Mode.DISABLE
     for chain in plain:
         port = chain.filter_chain_match.destination_port.value
         mode = Mode.DISABLE if port in own else policy.of(port)
-        is_mixed = is_mixed or mode is Mode.PERMISSIVE
+        is_secret = is_secret or mode is not Mode.DISABLE
         listener.filter_chains.extend(_chains(chain, mode, socket))
     if policy.mode is Mode.STRICT:
         default.transport_socket.CopyFrom(socket)
     elif policy.mode is Mode.PERMISSIVE:
         listener.filter_chains.append(_only_members(default, socket))
-    if is_mixed:
+    if is_secret:
+        # A strict listener has no use for it. But Envoy changes chains in place, and of a listener
+        # that differs in anything else it ends every connection.
         listener.listener_filters.append(mtls.INSPECTOR)
         listener.listener_filters_timeout.CopyFrom(Duration(seconds=SILENT_S))
         listener.continue_on_listener_filters_timeout = True

@@ -36,7 +36,14 @@ def test_strict_asks_everybody_for_a_certificate_at_every_port() -> None:
     listener = build(Mode.STRICT)
     assert chains(listener, 8080) == chains(listener, 3306) == [("", TLS)]
     assert listener.default_filter_chain.transport_socket.name == TLS
-    assert "tls_inspector" not in str(listener.listener_filters), "nothing to tell apart"
+
+
+def test_from_strict_to_permissive_nothing_changes_but_chains() -> None:
+    strict, permissive = build(Mode.STRICT), build(Mode.PERMISSIVE)
+    for listener in (strict, permissive):
+        listener.ClearField("filter_chains")
+        listener.ClearField("default_filter_chain")
+    assert strict == permissive
 
 
 def test_permissive_tells_members_from_others_by_how_they_begin() -> None:
