@@ -167,8 +167,8 @@ class Daemon:
         ]
         if self.tenure is not None:
             watched.append(endure("the lease", self.tenure.keep))
-        if self.situation.bypasses and self.config.sidecar.mode == "external":
-            watched.append(endure("watching for Envoy", self.situation.follow_external))
+        if self.situation.follows_port:
+            watched.append(endure("watching for Envoy", self.situation.follow_port))
         if confirm_s is not None and not self.lifeline.is_confirmed:
             watched.append(self._await_confirmation(confirm_s))
         watchers = [source, *map(asyncio.create_task, watched)]

@@ -149,7 +149,8 @@ def _sidecar(daemon: Running) -> dict[str, object]:
         "conflicts": sidecar.conflicts,
     }
     if served.uplink is not None:
-        tree["control_plane"] = dataclasses.asdict(served.uplink)
+        since_s = round(served.uplink.since_s, 1)
+        tree["control_plane"] = {**dataclasses.asdict(served.uplink), "since_s": since_s}
     return tree
 
 

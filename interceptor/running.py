@@ -17,6 +17,7 @@ from interceptor.membership import Membership
 from interceptor.mesh.table import MeshTable
 from interceptor.reload import Reload
 from interceptor.sidecar.managed import Managed
+from interceptor.sidecar.pid import is_listening
 from interceptor.sidecar.process import State
 from interceptor.source.event import Standing
 
@@ -59,7 +60,23 @@ def ready(daemon: Running) -> tuple[bool, str]:
         missing.append("the DNS worker is away")
     if daemon.sidecar is not None and daemon.sidecar.process.state is not State.LIVE:
         missing.append(f"the sidecar is {daemon.sidecar.process.state.value}")
+    elif daemon.sidecar is not None:
+        missing += unbound(daemon.config)
     return not missing, "; ".join(missing) or "ready"
+
+
+def unbound(config: Config) -> list[str]:
+    """Ports that captured connections go to and that a control plane gave Envoy no listener for:
+    its mesh has others, or Envoy refused them."""
+    if config.mesh.source != "istiod" or not config.capture.enabled:
+        return []
+    ports = [config.sidecar.outbound_port]
+    ports += [config.sidecar.inbound_port] if config.capture.inbound.ports else []
+    return [
+        f"Envoy has no listener at port {port}: see what it refuses, and istiod's mesh config"
+        for port in ports
+        if not is_listening(port)
+    ]
 
 
 def good_age_s(daemon: Running) -> float:

@@ -42,6 +42,9 @@ class Situation:
         self.facts = facts
         self.locale: Locale = assembly.locale(config)
         self.bypasses = assembly.bypasses_by_rules(config, choice)
+        mode = config.sidecar.mode
+        is_relayed = mode == "managed" and config.mesh.source == "istiod"
+        self.follows_port = self.bypasses and (mode == "external" or is_relayed)
         self._may_bypass = config.agent.on_sidecar_loss == "bypass"
         self._config = config
         self._guard = guard
@@ -65,7 +68,8 @@ class Situation:
     def note_sidecar(self, state: State) -> None:
         """How the managed one is, before the first plan is made. It may have nobody yet who
         configures it, and then it does not listen."""
-        self._is_away = bool(self.needs_bypass(state))
+        unbound = self.follows_port and not pid.is_listening(self._config.sidecar.outbound_port)
+        self._is_away = unbound or bool(self.needs_bypass(state))
         if state is not State.LIVE and not self._may_bypass:
             log.warning("the sidecar is not live", captured="connections are refused")
 
@@ -98,8 +102,9 @@ class Situation:
             await self._renew()
             await self._guard.check()  # our own routes may be among what was removed
 
-    async def follow_external(self) -> None:
-        """Somebody else's Envoy tells nobody of its comings and goings."""
+    async def follow_port(self) -> None:
+        """Somebody else's Envoy tells nobody of its comings and goings, and ours may be live with
+        somebody else's configuration, and without the listener that captured connections go to."""
         async for is_there in wait.listening_changes(self._config.sidecar.outbound_port):
             await self.bypass(not is_there)
 
@@ -107,7 +112,9 @@ class Situation:
         """Whether a managed sidecar is to be left out; None: that stays as it is. Programs see
         for themselves whether it listens, but not whether it hangs."""
         if state is State.LIVE:
-            return False if self._may_bypass else None
+            port = self._config.sidecar.outbound_port
+            listens = not self.follows_port or pid.is_listening(port)
+            return False if self._may_bypass and listens else None
         return True if self.bypasses or (self._may_bypass and state is State.HUNG) else None
 
     async def bypass(self, away: bool) -> None:

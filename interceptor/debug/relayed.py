@@ -45,6 +45,9 @@ def _backend(each: Upstream) -> dict[str, object]:
         "weight": each.weight,
         "locality": "",
         "ready": each.is_healthy,
+        "network": "",
+        "gateways": [],
+        "identity": "",
         "origin": "by Envoy's word",
     }
 

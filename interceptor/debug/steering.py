@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from interceptor.capture.plan import Verdict
 from interceptor.capture.rule import Cgroup, Destination, DestinationLocal, Interface, Owner, Port
+from interceptor.debug import relayed
 from interceptor.debug.case import Case
 from interceptor.debug.finding import Cause, Finding, Step
 from interceptor.mesh.model import Host, Kind
@@ -158,6 +159,8 @@ def _of_scope(case: Case) -> Iterator[Finding]:
                 _CURES[cause],
                 "interceptor config show",
             )
+    elif relayed.is_so(case):
+        return  # a name table has no ports: Envoy is asked instead
     elif case.decision.verdict is Verdict.OUTBOUND and case.called[1] is None:
         yield _not_served(case, case.called[0])
 

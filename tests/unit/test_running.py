@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from time import monotonic
 
 from interceptor import running
 from interceptor.capture import plan
 from interceptor.capture.backend import Choice
 from interceptor.capture.plan import Facts
-from interceptor.config import Config
+from interceptor.config import Config, parse
 from interceptor.source.event import Standing
 from tests.unit.told import Told
 
@@ -39,3 +40,17 @@ def test_one_plane_of_programs_is_enough_to_have_some() -> None:
     assert not running.has_programs(Told())
     assert running.has_programs(Told(choice=Choice("nftables", "ebpf")))
     assert running.has_programs(Told(choice=Choice("ebpf", "nftables")))
+
+
+def test_an_envoy_without_the_listener_that_is_captured_for_is_told() -> None:
+    """A control plane's mesh may have other ports, and Envoy may refuse its listeners."""
+    with socket.create_server(("127.0.0.1", 0)) as there, socket.socket() as away:
+        away.bind(("127.0.0.1", 0))
+        ports = (
+            f"{{outbound_port: {there.getsockname()[1]}, inbound_port: {away.getsockname()[1]}}}"
+        )
+        capture = "capture: {inbound: {ports: '*'}}"
+        config = parse(f"mesh: {{source: istiod}}\nsidecar: {ports}\n{capture}\n")
+        (missing,) = running.unbound(config)
+        assert f"no listener at port {away.getsockname()[1]}" in missing
+        assert running.unbound(parse(f"sidecar: {ports}\n{capture}\n")) == []

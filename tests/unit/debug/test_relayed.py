@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from interceptor import inquiry
 from interceptor.config import parse
-from interceptor.debug import relayed, serving
+from interceptor.debug import chain, diagnosis, relayed, serving
 from interceptor.debug.case import Case, Envoy, Upstream
 from interceptor.debug.finding import Cause
 from tests.unit.debug import sick
@@ -30,7 +30,7 @@ def case(**other: object) -> Case:
 
 
 def causes(made: Case) -> list[Cause]:
-    return [finding.cause for finding in serving.diagnose(made)]
+    return [finding.cause for finding in diagnosis.diagnose(made)]
 
 
 def test_cluster_and_endpoints_are_envoy_s() -> None:
@@ -41,6 +41,9 @@ def test_cluster_and_endpoints_are_envoy_s() -> None:
         ("10.77.0.51", False),
     ]
     assert causes(case()) == []
+    lines = "\n".join(chain.render(case(), chain.build(case(), told, ()), ()))
+    assert "1 of 2 are ready" in lines
+    assert "10.77.0.51 port 9080, weight 1, not ready" in lines
 
 
 def test_without_envoy_s_word_the_cluster_is_named_as_istiod_would() -> None:
