@@ -13,7 +13,7 @@ from pathlib import Path
 
 from interceptor.lab import agent, description, waiter
 from interceptor.lab.agent import Agent
-from interceptor.lab.bench import member, memory, meter
+from interceptor.lab.bench import member, memory, meter, names
 from interceptor.lab.bench.meter import Figures, Rounds, Row, Variant, at_most
 from interceptor.lab.bench.part import BACKENDS, Chart, Part, Session
 from interceptor.lab.description import Host, World
@@ -21,6 +21,7 @@ from interceptor.lab.removal import LabFailed, wait_until
 from interceptor.lab.world import Lab
 
 UPSTREAM = "10.77.0.53"
+PLAIN_PORT = 15010  # where istiod speaks without TLS
 ROUNDS = 3  # each takes minutes: load and memory hardly vary
 FIRST = IPv4Address("10.96.0.0")
 CHANGED = IPv4Address("10.200.0.1")
@@ -136,11 +137,32 @@ def as_nametable(lab: Lab, count: int) -> Source:
     return Source(one, change)
 
 
+def from_istiod(lab: Lab, count: int) -> Source:
+    """The hosts by xDS, from a control plane on another host."""
+    folder = lab.host_folder("dns") / "mesh"
+    folder.mkdir(mode=0o755)
+    rows = [f"{name} {address}\n" for name, address in hosts(count)]
+    (folder / names.ALL).write_text("".join(rows))
+    place = f"{UPSTREAM}:{PLAIN_PORT}"
+    lab.start("dns", [sys.executable, "-m", names.__name__, place, str(folder)], "names")
+    wait_until(lambda: "ready" in lab.log("dns", "names"), "the control plane", 60)
+    istiod = {"addresses": [place], "empty_after_s": 0}
+    over = description.merge(member.NO_SIDECAR, {"mesh": {"source": "istiod", "istiod": istiod}})
+
+    def change(address: IPv4Address) -> float:
+        return member.replace(folder / names.LAST, str(address))
+
+    return Source(agent.prepare(lab, "vm", over), change)
+
+
 SOURCES: Mapping[str, Callable[[Lab, int], Source]] = {
     "one YAML file": in_one_file,
     "1,000 YAML files": in_many_files,
     "name table": as_nametable,
+    "istiod": from_istiod,
 }
+FILES_ONLY = tuple(title for title in SOURCES if title != "istiod")
+"""Design §12 has limits for these: gRPC alone takes 20 MiB."""
 
 
 @contextmanager
@@ -230,7 +252,13 @@ def build_rows() -> tuple[Row, ...]:
     is of the sources that say one host in a file of its own, or of a hundred."""
     rows = []
     for backend in BACKENDS:
-        for title in SOURCES:
+        ours, file = f"{backend}, istiod", f"{backend}, name table"
+        rows += [
+            Row("100,000 hosts by xDS: from start to answering, by its file", "load_s", ours, file),
+            Row("100,000 hosts by xDS: RSS after, by its file", "agent_after_mib", ours, file),
+            Row("one host changed by xDS, p50, by its file", "change_p50_ms", ours, file),
+        ]
+        for title in FILES_ONLY:
             ours, what = f"{backend}, {title}", "100,000 hosts"
             rows += [
                 Row(f"{what}: file to answering, s", "load_s", ours, "", at_most(5)),
@@ -245,9 +273,10 @@ def build_rows() -> tuple[Row, ...]:
 
 ABOUT = f"""\
 100,000 hosts with an address each and three search domains in `resolv.conf`: in one YAML file
-with the host that changes in a file of its own, in {FILES:,} YAML files, or in one name-table file.
-A change renames a file into its place; the name table is written anew, whole, each time. A client
-asks for the changed name a thousand times a second.
+with the host that changes in a file of its own, in {FILES:,} YAML files, in one name-table file, or
+from a control plane by xDS. A change renames a file into its place; the name table is written
+anew, whole, each time, and so the control plane sends it. A client asks for the changed name a
+thousand times a second.
 """
 
 PARTS = (
