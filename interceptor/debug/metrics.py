@@ -28,6 +28,9 @@ UNTOUCHED = ("pass", "long", "exempt", "torn", "no-worker", "lease", "no-view", 
 
 ANSWER_SECONDS = "interceptor_dns_answer_seconds"
 QUERIES = "interceptor_dns_queries"
+EVENTS = "interceptor_dns_events"
+FORWARDED = "forward"
+UNANSWERED = ("forward-failed", "forward-full", "forward-lost")
 
 FAILURES = "control_plane_failures"
 
@@ -196,23 +199,26 @@ def _family(of: Family, values: Values) -> Metric:
 
 def _istio_aliases(now: Snapshot) -> Iterator[Metric]:
     queries = now.figures.get(QUERIES, {})
-    passed = sum(count for (_, word, _), count in queries.items() if is_untouched(word))
+    passed = sum(
+        count for (_, word, _), count in queries.items() if is_untouched(word) or word == FORWARDED
+    )
+    events = now.figures.get(EVENTS, {})
     yield CounterMetricFamily(
         "istio_agent_dns_requests", "DNS queries seen (Istio's name).", value=sum(queries.values())
     )
     yield CounterMetricFamily(
         "istio_agent_dns_upstream_requests",
-        "DNS queries left to the application's own resolver (Istio's name).",
+        "DNS queries left to the application's own resolver, or of forward zones (Istio's name).",
         value=passed,
     )
     yield CounterMetricFamily(
         "istio_agent_dns_upstream_failures",
-        "Always 0: nothing is forwarded, so no forwarding fails (Istio's name).",
-        value=0,
+        "Queries of forward zones that no server has answered (Istio's name).",
+        value=sum(events.get((word,), 0) for word in UNANSWERED),
     )
     upstream = HistogramMetricFamily(
         "istio_agent_dns_upstream_request_duration_seconds",
-        "Always empty: nothing is forwarded (Istio's name).",
+        "Always empty: no time is taken of what others answer (Istio's name).",
     )
     upstream.add_metric([], [("+Inf", 0.0)], 0)
     yield upstream

@@ -41,6 +41,15 @@ def test_istios_names_are_aliases() -> None:
     assert found["istio_agent_dns_upstream_request_duration_seconds_count"] == 0
 
 
+def test_forward_zones_are_what_istio_calls_upstream() -> None:
+    asked = {("handover", "forward", "A"): 4.0, ("ebpf", "pass", "A"): 1.0}
+    events = {("forward-failed",): 2.0, ("forward-full",): 1.0, ("forward-asked",): 9.0}
+    figures = {"interceptor_dns_queries": asked, "interceptor_dns_events": events}
+    found = samples(Snapshot(figures))
+    assert found["istio_agent_dns_upstream_requests_total"] == 5
+    assert found["istio_agent_dns_upstream_failures_total"] == 3
+
+
 def test_whatever_leaves_a_query_alone_counts_as_left_to_its_server() -> None:
     untouched = ("pass", "odd", "odd-short", "long", "exempt", "no-worker", "lease", "no-view")
     found = samples(
