@@ -150,6 +150,20 @@ def _agent(facts: Facts) -> Iterator[Check]:
     for line in _list(status, "reload_refused"):
         why, cure = "the daemon goes on with what it had", "interceptor config check"
         yield Check(Group.AGENT, "reload", State.WARNING, str(line), why, cure)
+    identity = status.get("identity")
+    if isinstance(identity, Mapping) and identity:
+        yield from _identity(identity)
+
+
+def _identity(identity: Mapping[str, object]) -> Iterator[Check]:
+    """Whether this VM can prove who it is."""
+    why = "without a certificate members of the mesh take no calls of this VM, nor it of theirs"
+    cure = "interceptor status: identity; a token or the clock is what mostly is wrong"
+    for line in _list(identity, "alarms"):
+        yield Check(Group.AGENT, "identity", State.WARNING, str(line), why, cure)
+    if not identity.get("alarms"):
+        seen = f"{identity.get('who')} until {identity.get('not_after', 'a first one is there')}"
+        yield Check(Group.AGENT, "identity", State.OK, seen)
 
 
 def _list(status: Mapping[str, object], key: str) -> list[object]:

@@ -77,3 +77,14 @@ def test_a_name_cannot_steer_the_terminal() -> None:
 )
 def test_a_time_is_told_in_few_characters(value_s: float | None, text: str) -> None:
     assert boardhead.span(value_s) == text
+
+
+def test_the_identity_has_a_line_where_there_is_one() -> None:
+    def line(identity: dict[str, object]) -> list[Line]:
+        return [each for each in lines(identity=identity) if each.text.startswith("identity")]
+
+    assert line({}) == []
+    (good,) = line({"who": "spiffe://a/b", "remaining_s": 7200, "alarms": []})
+    assert ("spiffe://a/b" in good.text, good.tone) == (True, Tone.PLAIN)
+    (bad,) = line({"who": "spiffe://a/b", "alarms": ["the certificate ended"]})
+    assert ("the certificate ended" in bad.text, bad.tone) == (True, Tone.ALERT)

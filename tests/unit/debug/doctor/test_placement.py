@@ -104,3 +104,12 @@ def test_what_the_daemon_complains_of_is_passed_on() -> None:
     }
     assert found["daemon"].why == "the sidecar is hung"
     assert found["drift"].seen == "firewalld: x"
+
+
+def test_a_certificate_that_is_not_replaced_is_told() -> None:
+    status: dict[str, object] = {"ready": True, "identity": {"who": "spiffe://a", "alarms": []}}
+    assert judge(status=status)["identity"].state is State.OK
+    status["identity"] = {"alarms": ["the certificate ended at noon"]}
+    found = judge(status=status)["identity"]
+    assert (found.state, found.seen) == (State.WARNING, "the certificate ended at noon")
+    assert "identity" not in judge(status={"ready": True, "identity": {}})
