@@ -63,6 +63,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--record", type=Path, help="JSON lines of all that it is told")
     add("--control", type=Path, help="Unix socket for orders")
     add("--write", type=Path, help="folder to put root-cert.pem and istio-token in")
+    add("--bearer", default="default:default", help="NAMESPACE:ACCOUNT of that token")
     add("--grace-s", type=float, default=10, help="until who is gone is unregistered")
     add("--certificate-ttl-s", type=float, default=86400)
     add("--access-log", default="", help="path that Envoys write theirs to")
@@ -100,7 +101,7 @@ def main() -> None:
         (options.write / "root-cert.pem").write_bytes(plane.authority.root_pem)
         token = options.write / "istio-token"
         token.touch(0o600)
-        token.write_text(plane.authority.token())
+        token.write_text(plane.authority.token(*options.bearer.split(":")))
     if options.control:
         options.control.unlink(missing_ok=True)
         handler = type("Orders", (_Orders,), {"plane": plane})

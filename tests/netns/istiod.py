@@ -74,7 +74,7 @@ class Control:
         argv += ["--control", str(self.home / "control"), "--record", str(self.home / "record")]
         argv += ["--write", str(self.home / "given"), "--faults", json.dumps(faults)]
         log = self.lab.host_folder("vm") / "run" / "sidecar-access.log"
-        argv += ["--grace-s", "1", "--access-log", str(log)]
+        argv += ["--bearer", "bookinfo:default", "--grace-s", "1", "--access-log", str(log)]
         (self.home / "controlplane.log").write_text("")
         self.process = self.lab.start(HOST, argv, "controlplane")
         wait_until(lambda: "ready" in self.lab.log(HOST, "controlplane"), "control plane", 30)
@@ -188,10 +188,14 @@ def opened() -> Iterator[Lab]:
 
 
 @contextmanager
-def member(over: Mapping[str, object] | None = None) -> Iterator[Member]:
-    """A control plane and its member, both at work."""
+def member(
+    over: Mapping[str, object] | None = None, files: Mapping[str, str] | None = None
+) -> Iterator[Member]:
+    """A control plane, with ``files`` more in its mesh, and its member, both at work."""
     with opened() as lab:
         control = Control(lab)
+        for name, text in (files or {}).items():
+            control.write(name, text)
         control.start()
         agent = lab_agent.prepare(lab, "vm", settings(control, over))
         try:
