@@ -8,6 +8,7 @@ neither side makes use: it promises a metadata exchange ahead of the bytes that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.core.v3 import base_pb2, config_source_pb2, grpc_service_pb2
@@ -117,18 +118,26 @@ def _identities(host: Host) -> list[str]:
     return [endpoint.identity for endpoint in host.endpoints]
 
 
-def _names(host: Host, paths: Iterable[str], settings: Settings) -> Sequence[str]:
+def _names(host: Host, paths: Iterable[str], settings: Settings) -> tuple[str, ...]:
     """Who may answer."""
-    return host.subject_alt_names or [identity.uri(settings.trust_domain, path) for path in paths]
+    domain = settings.trust_domain
+    return host.subject_alt_names or tuple(identity.uri(domain, path) for path in paths)
 
 
-def _upstream(names: Sequence[str], sni: str, alpn: tuple[str, ...]) -> base_pb2.TransportSocket:
-    context = tls_pb2.UpstreamTlsContext(
-        common_tls_context=_common([_exact(name) for name in names], alpn)
-    )
+def _upstream(names: tuple[str, ...], sni: str, alpn: tuple[str, ...]) -> base_pb2.TransportSocket:
+    context = tls_pb2.UpstreamTlsContext()
+    context.CopyFrom(_nameless(names, alpn))
     if len(sni) <= LONGEST_SNI:
         context.sni = sni
     return _socket(context)
+
+
+@lru_cache(maxsize=4096)
+def _nameless(names: tuple[str, ...], alpn: tuple[str, ...]) -> tls_pb2.UpstreamTlsContext:
+    """Not to be changed: an account's services share it."""
+    return tls_pb2.UpstreamTlsContext(
+        common_tls_context=_common([_exact(name) for name in names], alpn)
+    )
 
 
 def _exact(name: str) -> common_pb2.SubjectAltNameMatcher:
