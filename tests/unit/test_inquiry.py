@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from interceptor import config, inquiry
+from interceptor import assembly, config, inquiry
 from interceptor.capture.plan import Facts, Hook
 from interceptor.config import Config
 from interceptor.errors import ConfigError
 from interceptor.inquiry import Question
+from interceptor.mesh.outcome import Verdict
+from interceptor.sidecar import resources
+from interceptor.sidecar.resource import Kind
+from interceptor.sidecar.setting import Settings
 
 MESH = """\
 apiVersion: networking.istio.io/v1
@@ -81,3 +85,78 @@ def test_a_name_without_an_address_cannot_be_called(ours: Config) -> None:
     found = inquiry.explain(ours, Question("tcp", "nobody.example:80"))
     assert (found.verdict, found.endpoints) == ("pass", ())
     assert "give the address" in found.why
+
+
+HIDDEN = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db, namespace: store}
+spec:
+  hosts: [db.example]
+  addresses: [192.0.2.5]
+  resolution: STATIC
+  ports: [{number: 3306, name: tcp, protocol: TCP}]
+  endpoints: [{address: 10.0.0.1}]
+"""
+SIDECAR = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: own, namespace: vm}
+spec:
+  workloadSelector: {labels: {app: billing}}
+  egress: [{hosts: ["./*"]}]
+"""
+
+
+def placed(folder: Path, *texts: str, app: str = "billing") -> Config:
+    for number, text in enumerate(texts):
+        (folder / f"{number}.yaml").write_text(text)
+    return config.parse(
+        f"""
+node: {{namespace: vm, labels: {{app: {app}}}}}
+mesh: {{files: [{folder}], state_dir: {folder}/state}}
+dns: {{search: [], forward_zones: {{zone.example: [192.0.2.53], "example": ["fd00::53"]}}}}
+"""
+    )
+
+
+def test_what_a_sidecar_hides_is_in_no_part_of_the_agent(tmp_path: Path) -> None:
+    """Names, captured addresses and Envoy's resources are of one table."""
+    for app, is_seen in (("billing", False), ("shop", True)):
+        ours = placed(tmp_path, HIDDEN, SIDECAR, app=app)
+        table = assembly.load_table(ours)
+        made = resources.build(table, Settings()).resources
+        assert (inquiry.resolve(ours, "db.example", "A").verdict is Verdict.ANSWER) == is_seen
+        assert (ip_address("192.0.2.5") in assembly.places(table)) == is_seen
+        assert ("outbound|3306||db.example" in made[Kind.CLUSTER]) == is_seen
+        assert any("192.0.2.5" in name for name in made[Kind.LISTENER]) == is_seen
+
+
+def test_resolve_says_who_hides_a_name_and_what_would_show_it(tmp_path: Path) -> None:
+    ours = placed(tmp_path, HIDDEN, SIDECAR)
+    why = inquiry.resolve(ours, "db.example", "A").why
+    assert "hidden by Sidecar vm/own (1.yaml)" in why
+    assert "add store/db.example to the egress hosts of Sidecar vm/own" in why
+    exported = HIDDEN.replace("hosts: [db", 'exportTo: ["."]\n  hosts: [db')
+    ours = placed(tmp_path, exported, SIDECAR)
+    why = inquiry.resolve(ours, "db.example", "A").why
+    assert "hidden by exportTo: only namespace store sees it" in why
+
+
+def test_resolve_names_the_zone_and_its_servers(tmp_path: Path) -> None:
+    ours = placed(tmp_path)
+    for name, zone, server in (
+        ("a.zone.example", "zone.example", "192.0.2.53"),
+        ("a.other.example", "example", "fd00::53"),
+    ):
+        found = inquiry.resolve(ours, name, "A")
+        assert (found.verdict, found.why) == (
+            Verdict.FORWARD,
+            f"in forward zone {zone}, sent to {server}",
+        )
+    assert inquiry.resolve(ours, "a.elsewhere", "A").verdict is Verdict.PASS
+
+
+def test_a_forward_zone_without_a_server_is_refused() -> None:
+    with pytest.raises(ConfigError, match="forward_zones"):
+        config.parse("dns: {forward_zones: {zone.example: []}}")

@@ -45,7 +45,7 @@ def test_forward_zones_are_what_istio_calls_upstream() -> None:
     asked = {("handover", "forward", "A"): 4.0, ("ebpf", "pass", "A"): 1.0}
     events = {("forward-failed",): 2.0, ("forward-full",): 1.0, ("forward-asked",): 9.0}
     figures = {"interceptor_dns_queries": asked, "interceptor_dns_events": events}
-    found = samples(Snapshot(figures))
+    found = samples(Snapshot(figures))  # type: ignore[arg-type]
     assert found["istio_agent_dns_upstream_requests_total"] == 5
     assert found["istio_agent_dns_upstream_failures_total"] == 3
 
