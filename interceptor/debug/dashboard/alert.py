@@ -139,6 +139,14 @@ ALERTS = (
         "interceptor status: identity, alarms",
     ),
     Alert(
+        "InterceptorWorkloadUnfit",
+        "interceptor_workload_healthy == 0",
+        "5m",
+        Severity.WARNING,
+        "by its probes the service of {{ $labels.instance }} is not fit: nobody is sent there",
+        "interceptor status: workload, health says what the last probe said",
+    ),
+    Alert(
         "InterceptorMapNearlyFull",
         "interceptor_map_entries / interceptor_map_capacity_entries > 0.8",
         "5m",
