@@ -7,6 +7,7 @@ saying what that is (initial_resource_versions, or version_info); its new stream
 with that first word unread, until a control plane is reached. To keep Envoy's stream over a loss
 of the control plane would be wrong: a new one knows neither its nonces nor what it asked for.
 
+What is changed on its way down is named in `fitting`: parts that this Envoy has not.
 One message at most is held in each direction: who reads slowly is sent slowly.
 """
 
@@ -22,7 +23,9 @@ from typing import Protocol
 from interceptor.host import rpcserver, wait
 from interceptor.host.rpc import RpcError
 from interceptor.mesh.table import Difference
+from interceptor.sidecar import fitting
 from interceptor.sidecar.envelope import Form
+from interceptor.sidecar.fitting import Fitting
 from interceptor.sidecar.passage import Passage
 from interceptor.sidecar.served import Refusal, Status, Uplink
 
@@ -73,6 +76,7 @@ class Relay:
         self._dial = dial
         self._group = group
         self._passage = Passage()
+        self._fitting = Fitting()
         self._server: rpcserver.Server | None = None
         self._current: asyncio.Future[None] | None = None
         self._carrying: set[asyncio.Task[object]] = set()
@@ -187,7 +191,11 @@ class Relay:
             await wait.cancelled({up, down})
 
     async def _lift(self, form: Form, link: rpcserver.Link, line: Line) -> None:
+        is_first = True
         while (message := await link.receive()) is not None:
+            if is_first and (found := fitting.choose(form, message)) is not None:
+                self._fitting = found
+            is_first = False
             refusal = self._passage.ask(form, message, monotonic())
             if refusal is not None:
                 _tell(refusal)
@@ -196,7 +204,7 @@ class Relay:
     async def _lower(self, form: Form, link: rpcserver.Link, line: Line) -> None:
         while (message := await line.receive()) is not None:
             self._passage.tell(form, message, monotonic())
-            await link.send(message)
+            await link.send(self._fitting.fit(form, message))
         raise RpcError("UNAVAILABLE", "the control plane ended the stream")
 
     def _hang_up(self, line: Line) -> None:
