@@ -3,6 +3,7 @@ members find it and send their calls here while it is fit."""
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ MODE = 0o644  # nothing in it is secret, and members may read it over a network 
 MARK = "workload-healthy"
 """In agent.run_dir, which a reboot empties: that this service was fit when last looked at."""
 
+READ = (".yaml", ".yml", ".json")  # as source.files has it
 NOT_PROBED = Fitness()
 
 
@@ -35,9 +37,23 @@ class Facts:
     is_secure: bool = False
 
 
+def hindrance(path: Path, error: OSError) -> str:
+    """Why the entry is not in its file, and what to do."""
+    why = f"{path}: {error.strerror or error}"
+    if error.errno != errno.EROFS:
+        return why
+    folder = path.parent
+    return f"{why}; with systemd: `systemctl edit interceptor`, [Service] ReadWritePaths={folder}"
+
+
 def missing(config: Config, facts: Facts) -> str:
     """Why there can be no entry, and what to do; empty where there can."""
     where = f"{config.node.namespace}/{config.workload.group}"
+    path = config.workload.entry
+    if path is not None and path.suffix not in READ:
+        return f"workload.entry {path}: members read files of {', '.join(READ)} only; rename it"
+    if not config.workload.group:
+        return "workload.group is empty: name the WorkloadGroup that this VM's entry is made from"
     if facts.group is None:
         return (
             f"no document of mesh.files is WorkloadGroup {where}: add it, or set workload.group "

@@ -177,8 +177,10 @@ class Upkeep:
             try:
                 apply = partial(self._registration.apply, self._facts())
                 await asyncio.to_thread(apply)
-            except BaseException:
+            except BaseException as error:
                 self._changed.set()  # what is not written is not so, and is tried again
+                if isinstance(error, OSError) and (path := self._config.workload.entry):
+                    self._registration.problem = registration.hindrance(path, error)
                 raise
 
     def _facts(self) -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from ipaddress import ip_address
 from pathlib import Path
@@ -75,6 +76,22 @@ def test_a_vm_without_an_address_is_told_how_to_get_one(config: Config) -> None:
     one.apply(Facts(GROUP, None))
     assert "node.addresses" in one.problem
     assert not path_of(config).exists()
+
+
+@pytest.mark.parametrize(
+    ("workload", "word"),
+    [({"entry": "/x/own.txt", "group": "g"}, "rename it"), ({"entry": "/x/own.yaml"}, "is empty")],
+)
+def test_settings_that_make_no_entry_are_told(workload: dict[str, str], word: str) -> None:
+    wrong = Config.model_validate({"workload": workload})
+    assert word in registration.missing(wrong, FIT)
+
+
+def test_a_read_only_file_system_is_told_with_systemd_s_cure() -> None:
+    path = Path("/mnt/mesh/own.yaml")
+    found = registration.hindrance(path, OSError(errno.EROFS, "Read-only file system"))
+    assert "ReadWritePaths=/mnt/mesh" in found
+    assert registration.hindrance(path, OSError(errno.ENOSPC, "full")) == f"{path}: full"
 
 
 def test_a_file_that_cannot_be_written_is_an_error_that_may_pass(config: Config) -> None:

@@ -155,7 +155,7 @@ def test_an_entry_that_could_not_be_written_is_written_later(tmp_path: Path) -> 
     (tmp_path / "mesh").write_text("")
 
     async def body(world: World) -> None:
-        await asyncio.sleep(0.1)
+        await until(lambda: "mesh" in str(world.upkeep.status()["problem"]))
         (tmp_path / "mesh").unlink()
         await until(lambda: world.condition() == "True")
 
