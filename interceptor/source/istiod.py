@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from interceptor import config
-from interceptor.host import wait
+from interceptor.host import memory, wait
 from interceptor.source.event import Event
 from interceptor.source.store import NAME, Store
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SOURCE = "istiod"
 _RESPONSES = {"received": "pushes", "acked": "acks", "refused": "nacks", "ignored": "ignored"}
+_LARGE_BYTES = 1 << 20  # of a table: what reading it left free is worth giving back
 _LAST_S = 2.0  # for the disk at the end
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Upstream:
         self._health: str | None = None
         self._version = self._refused = ""
         self._told_s: float | None = None
+        self._is_large = False
 
     async def events(self) -> AsyncIterator[Event]:
         """The table now, and whenever it changes."""
@@ -59,6 +61,9 @@ class Upstream:
             while not running.done():
                 for event in await self._look(line, belief):
                     yield event
+                if self._is_large:
+                    self._is_large = False
+                    await asyncio.to_thread(memory.trim)
                 if belief.is_unsaved and (saving is None or saving.done()):
                     saving = asyncio.create_task(asyncio.to_thread(belief.save))
                 with suppress(TimeoutError):
@@ -135,6 +140,7 @@ class Upstream:
         if not reason:
             self._version, self._told_s = told.version or told.nonce, answer.heard_s
         await answer.send(reason)
+        self._is_large = len(told.table or b"") > _LARGE_BYTES
         return events
 
 
