@@ -40,6 +40,7 @@ _COMMANDS = {
     "config": "config",
     "observe": "observe",
     "workload": "workload",
+    "service": "service",
     "join": "join",
     "leave": "join",
     "lab": "lab",

@@ -126,6 +126,13 @@ class Cluster:
                 )
             )
 
+    def find(self, plural: str, namespace: str, name: str) -> Tree | None:
+        """As `read`; None where it is not there."""
+        try:
+            return self.read(plural, namespace, name)
+        except NotThere:
+            return None
+
     def apply(self, plural: str, tree: Tree) -> None:
         """Make a document, or replace the one whose resourceVersion it names."""
         namespace, name = text(tree, "metadata", "namespace"), text(tree, "metadata", "name")

@@ -52,18 +52,27 @@ class Api:
         if method == "POST":
             if f"{path}/{name}" in self.objects:
                 return 409, {"message": f"{name} already exists"}
-            self.objects[f"{path}/{name}"] = body
+            self.objects[f"{path}/{name}"] = self._stamped(body)
             return 201, body
         inner = {key: tree for key, tree in self.objects.items() if key.startswith(f"{path}/")}
-        if (path not in self.objects and method == "GET" and words[-2] == "namespaces") or inner:
+        if (path not in self.objects and method == "GET" and words[-3] == "namespaces") or inner:
             return 200, {"items": [*self._chosen(inner, parse_qs(url.query))]}
         if path not in self.objects:
             return 404, {"message": f"{words[-2]} {words[-1]!r} not found"}
         if method == "DELETE":
             return 200, self.objects.pop(path)
         if method == "PUT":
-            self.objects[path] = body
+            versions = [
+                tree["metadata"].get("resourceVersion") for tree in (body, self.objects[path])
+            ]
+            if versions[0] != versions[1]:
+                return 409, {"message": "the object has been modified"}
+            self.objects[path] = self._stamped(body)
         return 200, self.objects[path]
+
+    def _stamped(self, tree: Tree) -> Tree:
+        tree["metadata"]["resourceVersion"] = str(len(self.asked))
+        return tree
 
     def _chosen(self, inner: dict[str, Tree], query: dict[str, list[str]]) -> Iterator[Tree]:
         wanted = [

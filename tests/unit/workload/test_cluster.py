@@ -148,7 +148,12 @@ def test_documents_are_made_replaced_listed_and_removed(api: Api, opened: Cluste
     assert opened.read("workloadentries", "vm", "shop-vm")["spec"] == {"address": "10.0.0.1"}
     with pytest.raises(InterceptorError, match="409"):
         opened.apply("workloadentries", entry("10.0.0.2"))
-    opened.apply("workloadentries", entry("10.0.0.2", resourceVersion="1"))
+    with pytest.raises(InterceptorError, match="has been modified"):
+        opened.apply("workloadentries", entry("10.0.0.2", resourceVersion="0"))
+    metadata = opened.read("workloadentries", "vm", "shop-vm")["metadata"]
+    assert isinstance(metadata, dict)
+    version = str(metadata["resourceVersion"])
+    opened.apply("workloadentries", entry("10.0.0.2", resourceVersion=version))
     (listed,) = opened.list_entries("vm", "app=shop")
     assert listed["spec"] == {"address": "10.0.0.2"}
     assert opened.list_entries("vm", "app=other") == []
