@@ -14,7 +14,9 @@ import itertools
 import logging
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from interceptor.errors import InterceptorError
@@ -22,7 +24,8 @@ from interceptor.host.quota import Quota
 
 HANDSHAKE_S = 10.0
 GOODBYE_S = 1.0
-MOST = 512  # connections at one time; the next waits to be accepted
+MOST, MOST_EACH = 512, 64  # connections at one time: the next waits; of one address: it goes
+IDLE_S = 120.0  # without a byte from the client; gRPC's keepalive is quicker
 BYTES = 1 << 20  # from one client in one connection: some 500 requests, and no flood
 BURST, PER_S = 60, 5.0  # connections from one address
 CHUNK = 16 << 10
@@ -45,6 +48,7 @@ class Front:
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(MOST)
         self._quota = Quota(BURST, PER_S)
+        self._open: Counter[str] = Counter()  # connections by the client's address
 
     async def open(self, host: str, port: int) -> int:
         """Listen; port 0 is any. Returns the port. Raises InterceptorError where it is taken."""
@@ -92,17 +96,22 @@ class Front:
             except BaseException:
                 self._room.release()
                 raise
-            if not self._quota.take(str(address[0])):
+            host = str(address[0])
+            if self._open[host] >= MOST_EACH or not self._quota.take(host):
                 client.close()
                 self._room.release()
                 continue
+            self._open[host] += 1
             task = asyncio.create_task(self._serve(client))
             self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(partial(self._ended, host))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, host: str, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._room.release()
+        self._open[host] -= 1
+        if not self._open[host]:
+            del self._open[host]
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("a connection ended by a fault of ours", exc_info=error)
 
@@ -110,9 +119,9 @@ class Front:
         """One client from its handshake to its end."""
         try:
             reader, writer = await _shake_hands(client, self._make_context())
-        except (OSError, TimeoutError) as error:  # of TLS, too
+        except (OSError, InterceptorError) as error:  # of TLS, too
             client.close()
-            _log.info("a client was not let in: %s", error)
+            _log.info("a client was not let in: %s", str(error) or type(error).__name__)
             return
         secured = writer.get_extra_info("ssl_object")
         shown = secured.getpeercert(binary_form=True) if secured is not None else None
@@ -144,8 +153,8 @@ class Front:
             _log.warning("the server behind TLS does not answer: %s", error)
             return
         ways = [
-            asyncio.create_task(_pump(reader, sink, BYTES)),
-            asyncio.create_task(_pump(source, writer, None)),
+            asyncio.create_task(_pump_in(reader, sink)),
+            asyncio.create_task(_pump_out(source, writer)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -175,18 +184,23 @@ async def _part(writer: asyncio.StreamWriter) -> None:
         await asyncio.wait_for(writer.wait_closed(), GOODBYE_S)
 
 
-async def _pump(
-    source: asyncio.StreamReader, sink: asyncio.StreamWriter, limit: int | None
-) -> None:
-    """Until the source ends, or has sent more than ``limit`` bytes."""
+async def _pump_in(client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+    """Until the client ends, has said nothing for `IDLE_S`, or has sent more than `BYTES`."""
     carried = 0
-    with contextlib.suppress(OSError):
-        while data := await source.read(CHUNK):
+    with contextlib.suppress(OSError):  # TimeoutError is one
+        while data := await asyncio.wait_for(client.read(CHUNK), IDLE_S):
             carried += len(data)
-            if limit is not None and carried > limit:
+            if carried > BYTES:
                 return
-            sink.write(data)
-            await sink.drain()
+            server.write(data)
+            await server.drain()
+
+
+async def _pump_out(server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await server.read(CHUNK):
+            client.write(data)
+            await client.drain()
 
 
 def make_context(certificate: Path, key: Path, roots: str) -> ssl.SSLContext:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -139,6 +140,44 @@ def test_who_sends_without_end_is_cut_off(tmp_path: Path) -> None:
                 writer.close()
 
     assert asyncio.run(run()) <= tlsfront.BYTES
+
+
+def test_who_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tlsfront, "IDLE_S", 0.2)
+
+    async def run() -> bytes:
+        async with opened(tmp_path) as port:
+            reader, writer = await dial(port)
+            await reader.readline()
+            try:
+                return await asyncio.wait_for(reader.read(), 30)
+            finally:
+                writer.close()
+
+    assert asyncio.run(run()) == b""
+
+
+def test_one_address_cannot_take_every_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tlsfront, "MOST_EACH", 2)
+
+    async def run() -> None:
+        async with opened(tmp_path) as port:
+            held = [await dial(port) for _ in range(2)]
+            with pytest.raises(OSError):
+                await dial(port)
+            held[0][1].close()
+            for _ in range(40):
+                with contextlib.suppress(OSError):
+                    held.append(await dial(port))
+                    break
+                await asyncio.sleep(0.2)
+            assert len(held) == 3
+            for _, writer in held:
+                writer.close()
+
+    asyncio.run(run())
 
 
 def test_who_speaks_no_tls_is_let_go(tmp_path: Path) -> None:
