@@ -16,6 +16,7 @@ from interceptor import assembly
 from interceptor.config import DEFAULT_PATH, Config
 from interceptor.config.membership import STATE
 from interceptor.debug import control
+from interceptor.debug.status import render
 from interceptor.errors import ConfigError, InterceptorError, Problem
 from interceptor.host import lock, unit
 from interceptor.host.footprint import Draft, Footprint
@@ -118,7 +119,8 @@ def join(drafts: tuple[Draft, ...], setting: Setting, joining: Joining, tell: Te
     if not _observe(setting).is_enabled:
         tell(_said(unit.apply("enable", UNIT, setting.root).stderr, f"enabled {UNIT}"))
     if setting.is_host:
-        done = unit.apply("restart", UNIT)
+        limit_s = max(setting.timeout_s, unit.ORDER_LIMIT_S)
+        done = unit.apply("restart", UNIT, limit_s=limit_s)
         if not done:
             raise InterceptorError(_failure(done.stderr))
         tell(f"started {UNIT}")
@@ -129,10 +131,10 @@ def _said(error: str, otherwise: str) -> str:
     return error.strip() or otherwise
 
 
-def _failure(reason: str) -> str:
+def _failure(reason: str, waits: str = "") -> str:
     told = unit.read_journal(UNIT).rstrip()
     return (
-        f"{UNIT} does not start: {reason.strip()}\n{told}\n"
+        f"{UNIT} does not start: {reason.strip()}\n{told}\n{waits}"
         "the files stay as they are, and it is tried again; `interceptor leave` undoes all of it"
     )
 
@@ -148,8 +150,16 @@ def _await_ready(config: Config, limit_s: float) -> None:
         if isinstance(tree, dict) and tree.get("ready"):
             return
         if time.monotonic() > end:
-            raise InterceptorError(_failure(f"not ready after {limit_s:g} s"))
+            raise InterceptorError(_failure(f"not ready after {limit_s:g} s", _waits(tree)))
         time.sleep(POLL_S)
+
+
+def _waits(tree: object) -> str:
+    """What a daemon that is not ready says of control plane, identity and registration: there an
+    unknown group or a token that istiod does not take stands."""
+    told = tree if isinstance(tree, dict) else {}
+    parts = {key: told[key] for key in ("control_plane", "identity", "workload") if told.get(key)}
+    return render(parts)
 
 
 def leave(root: Path, tell: Tell) -> None:

@@ -16,8 +16,7 @@ FOLDERS = (
     "usr/lib/systemd/system",
     "lib/systemd/system",
 )
-START_LIMIT_S = 150.0  # a unit's own TimeoutStartSec= ends it sooner
-STOP_LIMIT_S = 60.0
+ORDER_LIMIT_S = 150.0  # a unit's own TimeoutStartSec= and TimeoutStopSec= end it sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +63,13 @@ def observe_image(name: str, root: Path) -> Unit:
     return Unit(name, is_there, state, "inactive")
 
 
-def apply(verb: str, name: str = "", root: Path = Path("/")) -> Completed:
+def apply(
+    verb: str, name: str = "", root: Path = Path("/"), limit_s: float = ORDER_LIMIT_S
+) -> Completed:
     """Give systemctl an order, and wait until it is done. Its failure is the caller's to judge."""
     image = [] if root == Path("/") else [f"--root={root}"]
-    limit = START_LIMIT_S if verb in ("start", "restart") else STOP_LIMIT_S
     argv = ["systemctl", "--quiet", *image, verb, *([name] if name else [])]
-    return command.run(argv, timeout_s=limit, check=False)
+    return command.run(argv, timeout_s=limit_s, check=False)
 
 
 def read_journal(name: str, lines: int = 15) -> str:
