@@ -21,7 +21,7 @@ from interceptor.host.endure import PASSING, endure
 from interceptor.mesh.identity import SpiffeId
 from interceptor.workload import alarm, certificate, credential, foreign, safe, signing
 from interceptor.workload.alarm import Outlook
-from interceptor.workload.certificate import Certificate
+from interceptor.workload.certificate import Certificate, CertificateError
 from interceptor.workload.credential import SKEW_S, Credential
 from interceptor.workload.provider import Provider
 from interceptor.workload.surrounding import Change, Surrounding
@@ -92,6 +92,7 @@ class Identity:
         if self._tasks:
             await wait.cancelled(self._tasks)
         self._tasks.clear()
+        await self._surrounding.close()
 
     def renew(self) -> None:
         """Have another certificate now."""
@@ -121,6 +122,22 @@ class Identity:
             return
         self._adopt(kept)
         log.info("identity from the disk: %s until %s", kept.who, certificate.date(kept.not_after))
+        if self.provider is Provider.ISTIOD and await asyncio.to_thread(self._is_strange, kept):
+            path = self._config.mesh.istiod.root_cert
+            log.warning(
+                "the certificate on the disk is of no authority of %s: another is due", path
+            )
+            self.renewal_s = 0.0
+
+    def _is_strange(self, kept: Credential) -> bool:
+        """Whether the authority is another now: the control plane would refuse what we show, and
+        the token that could replace it ends sooner."""
+        try:
+            roots = certificate.read(self._config.mesh.istiod.root_cert.read_bytes())
+        except (OSError, CertificateError):
+            return False
+        known = {each.fingerprint for each in roots}
+        return known.isdisjoint(each.fingerprint for each in kept.roots)
 
     async def _keep(self) -> None:
         """Another certificate in time, for ever."""
@@ -170,14 +187,15 @@ class Identity:
         answer = await applicant.ask(csr, self.pair())
         made = await asyncio.to_thread(credential.decide, key, answer, self.who, clock())
         before, self.why = self.current, ""
-        self.renewals += 1
-        await self._surrounding.keep(made, is_ours=True)
         self._adopt(made)
+        self.renewals += 1
         ends, issuer = certificate.date(made.not_after), made.issuer
         log.info("a certificate for %s by %s until %s", made.who, issuer, ends)
         if before is not None and before.root_pem != made.root_pem:
             roots = ", ".join(f"{each.subject} {each.fingerprint[:16]}" for each in made.roots)
             log.warning("the trusted roots have changed: %s", roots)
+        await self._surrounding.keep(made, is_ours=True)
+        self._sound()
 
     def _adopt(self, made: Credential) -> None:
         self.current = made
@@ -202,9 +220,9 @@ class Identity:
                 async for made in foreign.follow(self._config.identity.socket, self._chance.clock):
                     self.why = ""
                     backoff.reset()
+                    self._adopt(made)
                     self.renewals += 1
                     await self._surrounding.keep(made, is_ours=False)
-                    self._adopt(made)
             except PASSING as error:
                 self._fail(f"{self._config.identity.socket}: {error}")
             await self._nap(backoff.next_s())

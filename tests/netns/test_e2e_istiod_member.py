@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 
@@ -85,3 +86,19 @@ def test_a_group_that_there_is_not_is_told_and_names_stay(vm: Member) -> None:
     finally:
         vm.control.write("group.yaml", GROUP)
     vm.wait(lambda: vm.dig("web.mesh.internal"), "the group again", 60)
+
+
+def test_a_certificate_of_an_authority_that_is_gone_does_not_keep_it_out(vm: Member) -> None:
+    before = vm.status("identity")["issuer"]
+    vm.agent.stop()
+    vm.control.kill()
+    shutil.rmtree(vm.control.home / "state")  # another authority; its root and token are given
+    vm.control.start()
+    vm.agent.start(timeout_s=istiod.READY_S)
+    vm.wait(lambda: vm.status("identity").get("issuer") not in (None, before), "another", 60)
+    since = len(vm.control.lines("stream", by="certificate"))
+    vm.control.order("cut")
+    vm.wait(lambda: len(vm.control.lines("stream", by="certificate")) > since, "a stream by it", 60)
+    vm.control.write("again.yaml", istiod.entry("again"))
+    vm.wait(lambda: vm.dig("again.mesh.internal"), "a host more", 60)
+    vm.wait(lambda: vm.curl("http://again.mesh.internal/") == "www.corp.example", "a call", 60)

@@ -109,6 +109,7 @@ def test_a_member_gets_a_certificate_and_keeps_it(tmp_path: Path) -> None:
                 assert service.calls[0]["authorization"] == f"Bearer {scene.token.read_text()}"
                 assert service.calls[0]["clusterid"] == "Kubernetes"
                 kept = tmp_path / "identity" / safe.NAME
+                await until((tmp_path / "out" / "cert-chain.pem").exists)
                 assert (kept.stat().st_mode & 0o777, safe.load(kept.parent)) == (0o600, told)
                 assert (tmp_path / "out" / "key.pem").read_bytes() == told.key_pem
                 assert member.renewal_s == pytest.approx(told.obtained_s + DAY_S / 2, abs=10)
@@ -195,7 +196,8 @@ def test_a_bad_answer_is_told_and_what_is_in_force_stays(
                 await until(lambda: member.failures >= 2)
                 assert words in member.why
                 assert len(scene.told) == 1
-                assert safe.load(tmp_path / "identity") == member.current == scene.told[0]
+                assert member.current == scene.told[0]
+                await until(lambda: safe.load(tmp_path / "identity") == member.current)
                 service.decide = None
                 await until(lambda: len(scene.told) == 2)
                 assert (member.why, member.alarms()) == ("", ())
@@ -304,8 +306,8 @@ def test_a_disk_that_takes_nothing_costs_the_next_start_only(tmp_path: Path) -> 
             scene = Scene(tmp_path, service)
             (tmp_path / "identity").write_text("in the way")
             async with scene.member() as member:
-                await until(lambda: scene.told)
-                assert any("cannot be written" in each for each in member.alarms())
+                await until(lambda: any("cannot be written" in each for each in member.alarms()))
+                assert scene.told
 
     run(go)
 
@@ -333,5 +335,38 @@ def test_a_certificate_of_another_name_on_the_disk_is_not_used(tmp_path: Path) -
         scene.extra = "trust_domain: elsewhere"
         async with scene.member() as member:
             assert member.current is None
+
+    run(go)
+
+
+def test_a_certificate_on_the_disk_of_an_authority_that_is_another_now_is_replaced_at_once(
+    tmp_path: Path,
+) -> None:
+    async def go() -> None:
+        async with Service().serving() as service:
+            scene = Scene(tmp_path, service)
+            async with scene.member():
+                await until(lambda: scene.told)
+        async with Service().serving() as other:
+            scene.service = other
+            scene.root.write_bytes(other.authority.root.certificate)
+            async with scene.member() as member:
+                await until(lambda: len(scene.told) == 3)
+                recalled, made = scene.told[1:]
+                assert recalled == scene.told[0], "until there is another it holds"
+                assert member.current == made
+                assert made.root_pem.strip() == other.authority.root.certificate.strip()
+
+    run(go)
+
+
+def test_a_certificate_on_the_disk_of_the_same_authority_is_not_replaced(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with Service().serving() as service:
+            scene = Scene(tmp_path, service)
+            async with scene.member():
+                await until(lambda: scene.told)
+            async with scene.member() as member:
+                assert member.renewal_s > certificate.now_s()
 
     run(go)
