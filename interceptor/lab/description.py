@@ -217,6 +217,8 @@ def agent_settings(host: Host, folder: str, mesh: str, cgroup: str) -> dict[str,
             "addresses": [own[version] for version in sorted(own)],
         },
         "mesh": {"files": [mesh], "state_dir": f"{folder}/state"},
+        "identity": {"dir": f"{folder}/state/identity"},
+        "authority": {"dir": f"{folder}/state/authority"},
         "capture": {
             "backend": "auto",
             "cgroup": cgroup,
