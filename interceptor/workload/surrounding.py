@@ -17,6 +17,8 @@ from interceptor.workload.credential import Credential
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # how often files are looked at
+DISK_S = 30.0  # how long a disk may take
+LAST_S = 2.0  # at the end
 TICKS = 30  # looks between two at the clock
 
 
@@ -38,6 +40,7 @@ class Surrounding:
         self._claims: bearer.Claims | None = None
         self._told: tuple[str, ...] = ()
         self._failed: dict[str, str] = {}
+        self._writing: asyncio.Task[None] | None = None
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -82,7 +85,22 @@ class Surrounding:
 
     async def keep(self, made: Credential, *, is_ours: bool) -> None:
         """On the disk, for the next start and for other programs. Where it cannot be written it
-        is in force all the same."""
+        is in force all the same, and nobody waits long for a disk that hangs."""
+        if self._writing is not None and not self._writing.done():
+            return
+        self._writing = asyncio.create_task(self._keep(made, is_ours=is_ours))
+        done, _ = await asyncio.wait({self._writing}, timeout=DISK_S)
+        if done:
+            self._failed.pop("disk", None)
+            return self._writing.result()
+        self._failed["disk"] = f"the disk takes no certificate within {DISK_S:g} s"
+
+    async def close(self) -> None:
+        """What is being written is written to its end, if the disk lets it."""
+        if self._writing is not None:
+            await asyncio.wait({self._writing}, timeout=LAST_S)
+
+    async def _keep(self, made: Credential, *, is_ours: bool) -> None:
         identity = self._identity
         if is_ours:
             await self._write("dir", identity.dir, made)

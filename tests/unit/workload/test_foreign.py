@@ -135,6 +135,10 @@ def test_a_member_tells_of_it_and_writes_it_for_others(
                         break
                     await asyncio.sleep(0.01)
             assert (told[0].who, member.status()["who"]) == (WHO, WHO)
+            for _ in range(3000):
+                if (folder / "out" / "cert-chain.pem").exists():
+                    break
+                await asyncio.sleep(0.01)
             assert (folder / "out" / "key.pem").read_bytes() == made.key_pem
         finally:
             await member.close()
