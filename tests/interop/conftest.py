@@ -71,7 +71,7 @@ def site() -> Iterator[Site]:
                 },
             },
             "node": {"labels": {"app": "mysql"}},
-            "identity": {"dir": f"{folder}/identity"},
+            "identity": {"dir": f"{folder}/identity", "output_dir": f"{folder}/out"},
             "workload": {
                 "group": "mysql",
                 "probe": {"exec": {"command": ["test", "-e", f"{folder}/fit"]}, "period_s": 1},
