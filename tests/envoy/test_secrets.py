@@ -377,9 +377,9 @@ def test_nobody_else_reads_key_or_socket(folder: Path) -> None:
                 assert identity is not None
                 assert sds is not None
                 await until(lambda: identity.current)
-                (folder / "state").chmod(0o755)
                 kept = folder / "state" / "identity" / "identity.pem"
                 await until(kept.exists)
+                (folder / "state").chmod(0o755)
                 assert await asyncio.to_thread(may, sidecar, connect, sds)
                 assert not await asyncio.to_thread(may, stranger, connect, sds)
                 for who in (stranger, sidecar):
