@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from itertools import count
+from functools import partial
 
 import pytest
 
@@ -95,16 +96,16 @@ def test_endpoints_istiod_and_the_agent_come_and_go_and_nothing_fails(member: Si
     assert {call.answer.split()[0] for call in calls[-50:]} == {"reviews-v1", "reviews-v2"}
 
 
+def healthy(site: Site) -> str:
+    """What istiod has written of the VM's health; empty where nothing."""
+    entries = site.plane.read(ENTRIES)["items"]
+    conditions = entries[0].get("status", {}).get("conditions", []) if entries else []
+    return next((each["status"] for each in conditions if each["type"] == "Healthy"), "")
+
+
 def test_the_vm_registers_itself_and_tells_its_health(member: Site) -> None:
     fit = member.lab.host_folder("vm") / "fit"
-    seen = count()
-
-    def condition() -> str:
-        next(seen)
-        entries = member.plane.read(ENTRIES)["items"]
-        conditions = entries[0].get("status", {}).get("conditions", []) if entries else []
-        return next((each["status"] for each in conditions if each["type"] == "Healthy"), "")
-
+    condition = partial(healthy, member)
     wait_until(lambda: condition() == "True", "healthy in istiod", 30)
     entry = member.plane.read(ENTRIES)["items"][0]
     assert entry["metadata"]["name"] == "mysql-10.77.0.10"
@@ -127,3 +128,18 @@ def test_the_certificate_is_istiods_and_says_who_we_are(member: Site) -> None:
     assert told.endswith("OK"), told
     names = member.sh(f"openssl x509 -in {chain} -noout -ext subjectAltName")
     assert "URI:spiffe://cluster.local/ns/vm/sa/default" in names
+
+
+def test_a_vm_that_is_stopped_is_unfit_long_before_its_entry_goes(member: Site) -> None:
+    """By itself istiod lets an entry stand for ten seconds after the last stream."""
+    wait_until(lambda: healthy(member) == "True", "healthy in istiod", 30)
+    since = time.monotonic()
+    stopping = threading.Thread(target=member.agent.stop)
+    stopping.start()
+    try:
+        wait_until(lambda: healthy(member) == "False", "unhealthy in istiod", 5)
+        print(f"unhealthy after {time.monotonic() - since:.2f} s")
+        assert member.plane.read(ENTRIES)["items"]
+    finally:
+        stopping.join()
+    wait_until(lambda: not member.plane.read(ENTRIES)["items"], "its entry's end", 60)
