@@ -37,6 +37,7 @@ MODULES = {
     "text": "host_target",
     "worker": "host_target",
     "xds": "xds_target",
+    "names": "controlplane_target",
     "relay": "controlplane_target",
     "issued": "controlplane_target",
     "secrets": "identity_target",

@@ -10,7 +10,7 @@ from interceptor.mesh import field
 from interceptor.mesh.field import Notes
 
 
-@given(st.one_of(st.ip_addresses().map(str), st.text("0123456789.:af", max_size=15)))
+@given(st.one_of(st.ip_addresses().map(str), st.text("0123456789.:af\0", max_size=15)))
 def test_addresses_are_read_as_the_standard_library_reads_them(text: str) -> None:
     notes: Notes = []
     found = field.endpoint_address(notes, "k", text, names=False)
@@ -25,7 +25,9 @@ def test_addresses_are_read_as_the_standard_library_reads_them(text: str) -> Non
         assert not notes
 
 
-@pytest.mark.parametrize("text", ["0.0.0.0", "::", "fe80::1%eth0", "010.0.0.1", "10.0.0.1 ", ""])
+@pytest.mark.parametrize(
+    "text", ["0.0.0.0", "::", "fe80::1%eth0", "010.0.0.1", "10.0.0.1 ", "", "\0", "10.0.0.1\0"]
+)
 def test_what_nobody_can_call_is_no_address(text: str) -> None:
     notes: Notes = []
     field.address(notes, "k", text)
