@@ -64,6 +64,9 @@ class Plane:
             self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
             account = {"name": "default", "namespace": name}
             self.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+        meta = {"name": "istio", "namespace": "istio-system"}
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+        self.apply({**config, "data": {"mesh": MESH_CONFIG}})
         self.start_istiod()
 
     def _prepare(self) -> None:
