@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -119,18 +120,13 @@ def register(
 
     Nothing is overwritten that this command did not write, or that somebody has edited since.
     """
-    namespace = namespace or config.node.namespace
-    wish = Offer(
-        name=name,
-        namespace=namespace,
-        host=host or f"{name}.{namespace}.svc.{config.node.domain}",
-        vm=_vm(config, vm),
+    wish = _offer(config, name, namespace, vm)
+    wish = replace(
+        wish,
+        host=host or wish.host,
         ports=tuple(ports),
         addresses=addresses or config.node.addresses or uplink.observe()[:1],
         labels=labels,
-        service_account=config.node.service_account,
-        network=config.node.network,
-        locality=config.node.locality,
         weight=weight,
     )
     if not wish.addresses:
@@ -145,6 +141,23 @@ def register(
         folder = _folder(config)
         _check_host(config, wish)
         offerfile.register(folder, wish, click.echo)
+
+
+def _offer(config: Config, name: str, namespace: str, vm: str) -> Offer:
+    """As this VM would offer it, if nothing else was said."""
+    node = config.node
+    namespace = namespace or node.namespace
+    return Offer(
+        name=name,
+        namespace=namespace,
+        host=f"{name}.{namespace}.svc.{node.domain}",
+        vm=_vm(config, vm),
+        ports=(),
+        addresses=(),
+        service_account=node.service_account,
+        network=node.network,
+        locality=node.locality,
+    )
 
 
 @service.command()

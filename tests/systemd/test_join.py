@@ -4,6 +4,7 @@ machine byte for byte, and the service to what it was."""
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from interceptor.lab import agent, snapshot
-from interceptor.workload import bundle, carrier
+from interceptor.lab.removal import wait_until
+from interceptor.workload import bundle, carrier, group
 from interceptor.workload.bundle import Plane, Wish
 from interceptor.workload.group import Group
 from tests.systemd import load, neighbour
@@ -119,6 +121,60 @@ def test_a_join_that_is_killed_half_way_is_taken_back_and_an_edit_is_kept(
     assert not left, left
     assert not neighbour.failures(machine)
     assert machine.properties(UNIT, "ActiveState")["ActiveState"] == "active"
+
+
+PLANE = "10.77.0.73"  # the lab's host `spare`
+WEB = Group(
+    "web",
+    "bookinfo",
+    labels={"app": "web"},
+    ports={"http": 8080},
+    probe={"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+)
+
+
+def open_control_plane(machine: Machine) -> Path:
+    """istiod's stand-in on a host of its own, with the demo's mesh and a group. Its record."""
+    home = machine.lab.host_folder("spare")
+    folder = agent.copy_mesh(home / "mesh")
+    (folder / "group.yaml").write_text(group.render(WEB))
+    argv = [sys.executable, "-m", "tests.controlplane", "--folder", str(folder), "--tls"]
+    argv += ["--listen", f"{PLANE}:15012", "--write", str(home), "--bearer", "bookinfo:default"]
+    machine.lab.start("spare", [*argv, "--record", str(home / "record")], "controlplane")
+    wait_until(lambda: "ready" in machine.lab.log("spare", "controlplane"), "control plane", 30)
+    return home / "record"
+
+
+def test_a_bundle_for_istiod_makes_a_member_with_a_certificate(image: Image, boot: Boot) -> None:
+    """From an archive, by the address of `hosts` and without a line in /etc/hosts."""
+    machine = boot(image)
+    load.open_control(machine)
+    machine.sh(f"rm -r {CONFIG} /etc/interceptor/mesh")
+    record = open_control_plane(machine)
+    given = {name: (record.parent / name).read_bytes() for name in ("root-cert.pem", "istio-token")}
+    plane = Plane(
+        given["root-cert.pem"],
+        given["istio-token"].decode(),
+        discovery="istiod.istio-system.svc:15012",
+        ingress=(PLANE,),
+    )
+    for name, data in bundle.build(WEB, plane, Wish(autoregister=True)).items():
+        machine.sh("mkdir -p /root/vm")
+        machine.write(f"/root/vm/{name}", data.decode(), 0o600)
+    machine.sh("tar -C /root -czf /root/vm.tar.gz vm; rm -r /root/vm")
+    before = manifest(machine)
+
+    said = machine.sh("interceptor join /root/vm.tar.gz --yes", timeout_s=240)
+    assert "web in bookinfo, as spiffe://cluster.local/ns/bookinfo/sa/default" in said
+    wait_until(lambda: not neighbour.failures(machine), "names and calls", 30)
+    wait_until(lambda: '"registered"' in record.read_text(), "the registration", 30)
+    assert "spiffe://cluster.local/ns/bookinfo/sa/default" in machine.sh("interceptor status")
+    assert PLANE not in machine.sh("cat /etc/hosts")
+
+    machine.sh("interceptor leave", timeout_s=120)
+    left = difference(before, manifest(machine))
+    assert not left, left
+    assert machine.sh("ls -A /var/lib/interceptor", check=False) == ""
 
 
 def test_what_cannot_work_is_refused_before_anything_is_written(
