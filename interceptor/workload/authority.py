@@ -20,7 +20,7 @@ from interceptor.mesh.identity import SpiffeId
 from interceptor.workload import certificate, keystore, signing, token
 from interceptor.workload.certificate import CertificateError
 from interceptor.workload.keystore import Keys
-from interceptor.workload.signing import Leaf
+from interceptor.workload.signing import Leaf, Signer
 
 EARLIER_S = 60.0  # a certificate begins before it is given, by a tenth of its life at most
 REQUEST_BYTES = 64 << 10  # a request with an RSA key has some 1,500
@@ -81,8 +81,8 @@ class Authority:
         """The chain for a member: its certificate, and the roots in one text. Raises
         CertificateError for a request that is none."""
         request = signing.read_request(csr)
-        leaf = self._issue(request.public_key, ttl_s, uris=(member.uri,))
-        return leaf, self.roots()
+        signer = self.keys.signer(self._clock())
+        return self._issue(signer, request.public_key, ttl_s, uris=(member.uri,)), self.roots()
 
     def serve(self, csr: bytes, proof: Proof, ttl_s: int) -> tuple[bytes, ...]:
         """The chain for a caller. Raises Refused."""
@@ -106,10 +106,16 @@ class Authority:
         """Key and certificate of the authority's own server, for DNS names and addresses."""
         key = signing.make_key("ecdsa-p256")
         request = signing.read_request(signing.build_csr(key, f"spiffe://{self.trust_domain}"))
-        return key, self._issue(request.public_key, ttl_s, hosts=tuple(names))
+        signer = self.keys.elder(self._clock())
+        return key, self._issue(signer, request.public_key, ttl_s, hosts=tuple(names))
 
     def _issue(
-        self, public_key: bytes, ttl_s: int, uris: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
+        self,
+        signer: Signer,
+        public_key: bytes,
+        ttl_s: int,
+        uris: tuple[str, ...] = (),
+        hosts: tuple[str, ...] = (),
     ) -> bytes:
         now_s, keys, longest_s = self._clock(), self.keys, self._ttl_s
         if len(keys.current(now_s).roots) > 1:
@@ -117,7 +123,7 @@ class Authority:
         life_s = min(ttl_s, longest_s) if ttl_s > 0 else longest_s
         begins_s = now_s - min(EARLIER_S, life_s / 10)
         leaf = Leaf(public_key, uris, begins_s, now_s + life_s, hosts)
-        return signing.issue(leaf, keys.signer(now_s))
+        return signing.issue(leaf, signer)
 
     def _recognise(self, proof: Proof) -> SpiffeId:
         """By the token where it is good, else by the certificate."""

@@ -62,6 +62,11 @@ class Keys:
         known = [root for root in self.roots if now_s >= root.introduced_s + self.life_s]
         return (known or self.roots)[-1 if known else 0].signer
 
+    def elder(self, now_s: float) -> Signer:
+        """The oldest root that is still believed: of the authority's own certificate, for who
+        comes for the first time knows the root of the day that its files were copied on."""
+        return self.current(now_s).roots[0].signer
+
     def bundle(self, now_s: float) -> bytes:
         """Every root to be believed, the one that signs first; PEM."""
         first = self.signer(now_s).certificate

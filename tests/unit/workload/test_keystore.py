@@ -55,6 +55,11 @@ def test_at_no_moment_does_a_member_meet_a_root_that_it_has_not_got() -> None:
                 assert prints(signer.certificate)[0] in believed, (now, mine, theirs)
 
 
+def test_the_authority_s_own_certificate_is_of_a_root_that_old_files_have() -> None:
+    assert BOTH.elder(NOW + 10 + 2 * LIFE - 1) == OLD
+    assert BOTH.elder(NOW + 10 + 2 * LIFE) == NEW
+
+
 def test_one_change_at_a_time() -> None:
     with pytest.raises(InterceptorError, match="being changed until"):
         keystore.rotate(BOTH, "ecdsa-p256", LIFE, NOW + 20)
