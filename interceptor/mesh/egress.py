@@ -8,6 +8,7 @@ a Sidecar is looked at here: its ingress and a policy for traffic to others are 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from sys import intern
 
 from interceptor.mesh import field, shape
@@ -70,17 +71,25 @@ def ports(sidecar: Sidecar, owner: str, host: str, viewer: str) -> frozenset[int
     the others.
     """
     seen: set[int] = set()
-    for number in dict.fromkeys(number for number, _, _ in sidecar.imports):
-        part = [
-            (_namespace(space, viewer), name) for at, space, name in sidecar.imports if at == number
-        ]
-        named = [name for space, name in part if space == owner]
-        wanted = named or [name for space, name in part if space == ANY]
+    for number, wanted in _wanted(sidecar.imports, owner, viewer):
         if any(_is_subset(host, name) for name in wanted):
             if not number:
                 return None
             seen.add(number)
     return frozenset(seen)
+
+
+@lru_cache(maxsize=1024)
+def _wanted(
+    imports: tuple[Import, ...], owner: str, viewer: str
+) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """(port, hosts) of each part, as far as they concern a namespace: few, of many hosts."""
+    found = []
+    for number in dict.fromkeys(number for number, _, _ in imports):
+        part = [(_namespace(space, viewer), name) for at, space, name in imports if at == number]
+        named = tuple(name for space, name in part if space == owner)
+        found.append((number, named or tuple(name for space, name in part if space == ANY)))
+    return tuple(found)
 
 
 def _namespace(text: str, viewer: str) -> str:

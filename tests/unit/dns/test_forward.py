@@ -10,6 +10,8 @@ from typing import TypeVar
 
 import pytest
 from dnslib import QTYPE, RCODE, RR, DNSRecord
+from hypothesis import given
+from hypothesis import strategies as st
 
 from interceptor.dns import forward, wire
 from interceptor.dns.forward import Forwarder, Rests
@@ -300,3 +302,17 @@ def test_what_is_too_large_for_its_way_is_said_to_be_cut() -> None:
     with pytest.raises(ValueError, match="not a plain query"):
         forward.truncate(b"x", b"")
     assert wire.parse(bytes(query.pack()))
+
+
+@given(st.binary(max_size=80), st.integers(0, 60))
+def test_whatever_a_server_sends_is_a_reply_or_none(noise: bytes, kept: int) -> None:
+    asked = question("A.zone.test")
+    parsed = wire.parse(asked)
+    assert isinstance(parsed, wire.Question)
+    (right,) = good(asked)
+    for sent in (noise, right[:kept] + noise, noise + right[kept:]):
+        found = forward.read(sent, asked, parsed)
+        if found is not None:
+            assert sent[:2] == asked[:2]
+            assert found[12 : parsed.end] == asked[12 : parsed.end]
+            assert len(found) == len(sent)
