@@ -48,7 +48,10 @@ def observe_sidecar(mesh: config.Mesh, node: config.Node, name: str) -> Shut | N
         if not host or not isinstance(each, Service | ServiceEntry):
             continue
         is_exported = is_visible(each.export_to, each.namespace, node.namespace)
-        if is_exported and egress.ports(chosen, each.namespace, host, node.namespace) == frozenset():
+        if (
+            is_exported
+            and egress.ports(chosen, each.namespace, host, node.namespace) == frozenset()
+        ):
             return Shut(chosen.origin, f"{each.namespace}/{host}")
     return None
 
