@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interceptor.workload import carrier
+from interceptor.workload import carrier, group
 from tests.unit.cli.conftest import Run
 from tests.unit.workload import packed
 
@@ -76,3 +76,35 @@ def test_a_bad_bundle_is_refused_with_every_problem(run: Run, tmp_path: Path, ro
     code, out, _ = run("join", str(tmp_path / "nowhere"), "--root", str(root), "--json")
     assert code == 2
     assert json.loads(out)["problems"][0]["key"] == "(bundle)"
+
+
+def test_a_site_without_istiod_from_authority_to_member(run: Run, tmp_path: Path) -> None:
+    """Every step by the command line, as the documentation has them."""
+    config = tmp_path / "authority.yaml"
+    config.write_text(f"authority: {{dir: {tmp_path}/authority}}\n")
+    with_config = ("--config", str(config))
+    assert run("authority", "init", *with_config)[0] == 0
+    _, roots, _ = run("authority", "show", "--roots", *with_config)
+    (tmp_path / "root.pem").write_text(roots)
+    words = ("-n", "vm", "-s", "shop", "-o", str(tmp_path / "token"))
+    assert run("authority", "token", *words, *with_config)[0] == 0
+    (tmp_path / "mesh").mkdir()
+    (tmp_path / "mesh/shop.yaml").write_bytes(packed.SHOP)
+    (tmp_path / "group.yaml").write_text(group.render(packed.GROUP))
+    code, out, err = run(
+        *("workload", "entry", "configure", "-f", str(tmp_path / "group.yaml"), "--autoregister"),
+        *("-o", str(tmp_path / "vm"), "--documents", str(tmp_path / "mesh")),
+        *("--root-cert", str(tmp_path / "root.pem"), "--token-file", str(tmp_path / "token")),
+        *("--authority", "198.51.100.9:15012"),
+    )
+    assert (code, err) == (0, "")
+    image = tmp_path / "image"
+    image.mkdir()
+    code, out, _ = run("join", str(tmp_path / "vm"), "--root", str(image), "--no-start")
+    assert code == 0
+    assert "ratings in vm, as spiffe://cluster.local/ns/vm/sa/shop" in out
+    text = (image / "etc/interceptor/interceptor.yaml").read_text()
+    assert "198.51.100.9:15012" in text
+    assert (image / "etc/interceptor/mesh/shop.yaml").read_bytes() == packed.SHOP
+    assert run("leave", "--root", str(image))[0] == 0
+    assert not list(image.iterdir())

@@ -93,7 +93,8 @@ class Api:
             words[-1],
             words[words.index("namespaces") + 1],
         )
-        return 201, {"status": {"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"}}
+        status = {"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"}
+        return 201, {"spec": spec, "status": status}
 
     def kubeconfig(self, folder: Path, token: str = TOKEN) -> Path:
         """With a context that works, and one that does not."""
