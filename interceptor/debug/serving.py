@@ -41,14 +41,7 @@ def _of_sidecar(case: Case, envoy: Envoy) -> Finding | None:
     state = case.running.sidecar if case.running is not None else ""
     external = case.config.sidecar.mode == "external"
     if not envoy.listens:
-        evidence = [f"no socket listens on port {port}"]
-        if state:
-            evidence.append(f"the daemon says: the sidecar is {state}")
-        if case.running is not None and case.running.uplink:
-            evidence.append(f"its control plane is away: {case.running.uplink}")
-        evidence += relayed.refusals(case)
-        if envoy.log:
-            evidence.append(f"Envoy's last words: {envoy.log}")
+        evidence = [f"no socket listens on port {port}", *_of_state(case, envoy)]
         return Finding(
             Cause.SIDECAR_DOWN,
             Step.LISTENER,
@@ -78,6 +71,17 @@ def _of_sidecar(case: Case, envoy: Envoy) -> Finding | None:
             "interceptor status",
         )
     return None
+
+
+def _of_state(case: Case, envoy: Envoy) -> Iterator[str]:
+    """What daemon, control plane and Envoy itself say of its absence."""
+    if case.running is not None and case.running.sidecar:
+        yield f"the daemon says: the sidecar is {case.running.sidecar}"
+    if case.running is not None and case.running.uplink:
+        yield f"its control plane is away: {case.running.uplink}"
+    yield from relayed.refusals(case)
+    if envoy.log:
+        yield f"Envoy's last words: {envoy.log}"
 
 
 def _of_endpoints(case: Case, host: Host, port: Port) -> Iterator[Finding]:

@@ -17,11 +17,7 @@ from typing import Any
 
 import pytest
 
-from interceptor.host.controlplane import Target
-from interceptor.sidecar import bootstrap, managed
-from interceptor.sidecar.managed import Belonging, Managed
-from interceptor.sidecar.process import State
-from interceptor.sidecar.way import Way
+from interceptor.sidecar.admin import Admin
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
 
@@ -127,40 +123,57 @@ def plane(net, servers, tmp_path) -> Iterator[Plane]:
 class Member:
     """A VM of that control plane's, agent by agent."""
 
-    def __init__(self, world: Any, name: str = "vm-1") -> None:
+    def __init__(self, world: Any, text: str) -> None:
         self.world = world
-        self.node = bootstrap.Node(NODE.format(name), "web.shop", metadata={"NAMESPACE": "shop"})
-        self.states: list[State] = []
-        self.sidecar: Managed | None = None
+        self.node_id = NODE.format("vm-1")
+        self.admin = Admin(world.files.admin)
+        self._file = world.run_dir / "member.yaml"
+        self._file.write_text(text)
+        self._child: subprocess.Popen[str] | None = None
+        self._has_begun = False
 
-    def open(self) -> Managed:
+    def open(self, live_s: float = 30) -> dict[str, Any]:
         """An agent begins, and Envoy is live or adopted."""
-        world = self.world
+        program = [sys.executable, "-m", "tests.envoy.relay_agent", str(self._file), self.node_id]
+        self._child = subprocess.Popen(
+            ["ip", "netns", "exec", self.world.net.vm, *program, str(live_s)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._has_begun = True
+        return self._answer()
 
-        async def go() -> Managed:
-            way = Way(Target.choose(world.config))
-            belonging = Belonging(self.node, None, way)
-            made = Managed(world.config, world.settings, belonging, self.states.append)
-            await made.open(world.table)
-            return made
+    def _answer(self) -> Any:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        return json.loads(self._child.stdout.readline())
 
-        self.sidecar = world.loop.run(go(), 60)
-        return self.sidecar
-
-    def leave(self) -> None:
-        assert self.sidecar is not None
-        self.world.loop.run(self.sidecar.close(None))
-        self.sidecar = None
+    def _order(self, order: str) -> Any:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        self._child.stdin.write(f"{order}\n")
+        self._child.stdin.flush()
+        return self._answer()
 
     def status(self) -> Any:
-        assert self.sidecar is not None
-        return self.world.loop.call(self.sidecar.feed.status)
+        return self._order("status")
+
+    def _end(self, order: str) -> None:
+        assert self._order(order) == "over"
+        assert self._child is not None
+        self._child.communicate(timeout=30)
+        self._child = None
+
+    def leave(self) -> None:
+        self._end("leave")
 
     def close(self) -> None:
-        if self.sidecar is None and self.states:
-            self.open()
-        if self.sidecar is not None:
-            self.world.loop.run(self.sidecar.close(0))
+        if self._child is None and self._has_begun:
+            self.open(1)
+        if self._child is not None:
+            self._end("close")
 
 
 @pytest.fixture
@@ -169,7 +182,9 @@ def make_member(make_world) -> Iterator[Callable[..., Member]]:
 
     def make(extra: str = "") -> Member:
         mesh = f"mesh: {{source: istiod, istiod: {{addresses: ['{ADDRESS}']{extra}}}}}\n"
-        made.append(Member(make_world(mesh)))
+        world = make_world(mesh)
+        settings = "sidecar: {concurrency: 2, connect_timeout_ms: 500}\n"
+        made.append(Member(world, f"agent: {{run_dir: {world.run_dir}}}\n{settings}{mesh}"))
         return made[-1]
 
     yield make
@@ -184,11 +199,10 @@ def ask(world: Any, address: str = VIP) -> str:
 @pytest.mark.parametrize("protocol", ["delta", "sotw"])
 def test_what_the_control_plane_says_is_what_envoy_does(plane, make_member, protocol):
     member = make_member(f", protocol: {protocol}")
-    sidecar = member.open()
     world = member.world
-    assert sidecar.process.state is State.LIVE
+    assert member.open()["state"] == "live"
     (node,) = plane.lines("node")
-    assert (node["id"], node["form"]) == (member.node.id, protocol)
+    assert (node["id"], node["form"]) == (member.node_id, protocol)
     assert node["metadata"] == {"NAMESPACE": "shop"}
     assert ask(world) == "h1"
     plane.write("web.json", entry("web", VIP, "10.77.0.3"))
@@ -196,14 +210,15 @@ def test_what_the_control_plane_says_is_what_envoy_does(plane, make_member, prot
     plane.write("more.json", entry("more", "10.96.0.21", "10.77.0.4"))
     until(lambda: world.curl("http://10.96.0.21/")[0] == 0, "the new service")
     assert ask(world, "10.96.0.21") == "h3"
-    until(lambda: member.status().is_configured, "all answered")
-    counts = member.status().counts
-    assert counts["sent", "LISTENER"] == counts["acked", "LISTENER"] >= 2
-    assert member.status().uplink.is_up
-    assert member.status().refusals == ()
+    until(lambda: member.status()["is_configured"], "all answered")
+    status = member.status()
+    counts = status["counts"]
+    assert counts["sent LISTENER"] == counts["acked LISTENER"] >= 2
+    assert status["uplink"]["is_up"]
+    assert status["refusals"] == []
     (plane.folder / "more.json").unlink()
     name = "10.96.0.21_80"
-    until(lambda: name not in world.loop.call(sidecar.admin.listeners), "the listener's end")
+    until(lambda: name not in member.admin.listeners(), "the listener's end")
 
 
 def test_a_listener_that_envoy_refuses_is_named_with_its_reason_until_it_is_mended(
@@ -221,16 +236,16 @@ def test_a_listener_that_envoy_refuses_is_named_with_its_reason_until_it_is_mend
         return json.dumps([body])
 
     plane.write("resources/given.json", listener(""))
-    until(lambda: bool(member.status().refusals), "the refusal")
-    (refusal,) = member.status().refusals
-    assert (refusal.kind, refusal.names) == ("LISTENER", ("given",))
-    assert "StatPrefix" in refusal.reason
+    until(lambda: bool(member.status()["refusals"]), "the refusal")
+    (refusal,) = member.status()["refusals"]
+    assert (refusal["kind"], refusal["names"]) == ("LISTENER", ["given"])
+    assert "StatPrefix" in refusal["reason"]
     until(lambda: bool(plane.lines("nack")), "the control plane's own word of it")
-    assert " ".join(plane.lines("nack")[0]["error"].split()) == refusal.reason
+    assert " ".join(plane.lines("nack")[0]["error"].split()) == refusal["reason"]
     assert ask(member.world) == "h1", "the rest is in force"
     plane.write("resources/given.json", listener("x"))
-    until(lambda: not member.status().refusals, "mended")
-    assert "given" in member.world.loop.call(member.sidecar.admin.listeners)
+    until(lambda: not member.status()["refusals"], "mended")
+    assert "given" in member.admin.listeners()
 
 
 class Load:
@@ -280,15 +295,15 @@ class Load:
 
 def test_requests_go_on_while_control_plane_and_agent_come_and_go(plane, make_member):
     member = make_member()
-    first = member.open().process.pid
+    first = member.open()["pid"]
     with Load(member.world) as load:
         load.go_on(100)
         plane.kill()
-        until(lambda: not member.status().uplink.is_up, "the loss is seen")
-        until(lambda: bool(member.status().uplink.last_error), "and told")
+        until(lambda: not member.status()["uplink"]["is_up"], "the loss is seen")
+        until(lambda: bool(member.status()["uplink"]["last_error"]), "and told")
         load.go_on(200)
         member.leave()
-        assert member.open().process.was_adopted, "an agent begins while the control plane is away"
+        assert member.open()["adopted"], "an agent begins while the control plane is away"
         plane.write("web.json", entry("web", VIP, "10.77.0.3"))
         plane.start()
         until(lambda: "h2" in load.names, "what changed meanwhile")
@@ -299,27 +314,23 @@ def test_requests_go_on_while_control_plane_and_agent_come_and_go(plane, make_me
         plane.write("web.json", entry("web", VIP, "10.77.0.4"))
         until(lambda: "h3" in load.names, "a change after all that")
         load.go_on(max(0, REQUESTS - load.done))
-    assert member.sidecar.process.pid == first
+    assert member.status()["pid"] == first
     assert load.failed == [], f"{len(load.failed)} of {load.done}"
     print(f"\n{load.done} requests, {len(load.failed)} failed")
 
 
-def test_without_a_control_plane_envoy_waits_and_the_agent_goes_on(plane, make_member, monkeypatch):
-    monkeypatch.setattr(managed, "RELAYED_LIVE_S", 1.0)
+def test_without_a_control_plane_envoy_waits_and_the_agent_goes_on(plane, make_member):
     plane.kill()
     member = make_member()
-    sidecar = member.open()
-    assert sidecar.process.state is State.STARTING
-    status = member.status()
-    assert not status.is_configured
-    assert "10.77.0.1:15010" in status.uplink.last_error
+    status = member.open(live_s=1)
+    assert (status["state"], status["is_configured"]) == ("starting", False)
+    assert "10.77.0.1:15010" in status["uplink"]["last_error"]
     code, _ = member.world.curl(f"http://{VIP}/")
     assert code != 0, "nobody listens at 15001"
-    number = sidecar.process.pid
     member.leave()
-    assert member.open().process.was_adopted
-    time.sleep(1)
+    again = member.open(live_s=1)
+    assert (again["adopted"], again["pid"]) == (True, status["pid"])
     plane.start()
-    until(lambda: member.states[-1] is State.LIVE, "the configuration")
-    assert member.sidecar.process.pid == number
+    until(lambda: member.status()["state"] == "live", "the configuration")
+    assert member.status()["pid"] == status["pid"]
     assert ask(member.world) == "h1"

@@ -103,11 +103,10 @@ def test_a_thousand_clusters_and_changes_of_one_take_hardly_longer_through_us(
     until(lambda: bool(straight.acked("lds")), "the direct Envoy's configuration")
     member = make_member()
     member.open()
-    relayed = Times(many, member.node.id)
+    relayed = Times(many, member.node_id)
     until(lambda: bool(relayed.acked("lds")), "ours")
-    world = member.world
     active = "cluster_manager.active_clusters"
-    until(lambda: world.stats(active)[active] > SERVICES, "all clusters")
+    until(lambda: member.admin.stats(active)[active] > SERVICES, "all clusters")
     before = [len(each.acked("eds")) for each in (straight, relayed)]
     for number in range(1, ROUNDS + 1):
         many.write("web.json", entry("web", VIP, ENDPOINTS[number % 2]))
