@@ -27,6 +27,7 @@ OWN, TRUSTED = "default", "ROOTCA"
 STREAMS_LIMIT = 4096  # Envoy opens one for each secret of each cluster and listener
 WATCHED_LIMIT = 256  # secrets of files
 LOOK_S = 1.0  # how often files are looked at
+AGAIN = 30  # looks between two at a file that could not be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,25 +154,28 @@ class Secrets:
             self._problems.pop(name, None)
 
     async def _watch(self, name: str) -> None:
+        """Keep a secret of files, as long as somebody wants it."""
         files = secretfile.paths(name)
         loaded: list[wait.Stamp] = []
-        before = [wait.stamp(path) for path in files]
+        before, again = [wait.stamp(path) for path in files], 0
         while True:
-            now = [wait.stamp(path) for path in files]
-            if now != loaded and now == before:  # key and certificate are both written by now
+            now, again = [wait.stamp(path) for path in files], again - 1
+            # Key and certificate are both written by the time that nothing changes any more.
+            if now == before and (now != loaded or again == 0):
                 loaded = now
-                await self._load(name)
+                again = 0 if await self._load(name) else AGAIN
             before = now
             await asyncio.sleep(LOOK_S)
 
-    async def _load(self, name: str) -> None:
-        """What was good stays where the files are not."""
+    async def _load(self, name: str) -> bool:
+        """Whether it went well. What was good stays where the files are not."""
         try:
             secret = await asyncio.to_thread(secretfile.read, name, self._reader)
         except InterceptorError as error:
             if self._problems.get(name) != str(error):
                 log.error("a secret of files cannot be had: %s", error)
             self._problems[name] = str(error)
-        else:
-            self._problems.pop(name, None)
-            self._put(secret)
+            return False
+        self._problems.pop(name, None)
+        self._put(secret)
+        return True

@@ -14,10 +14,11 @@ from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.rpc import status_pb2
 
+from interceptor.errors import InterceptorError
 from interceptor.host import rpc
 from interceptor.host.rpc import RpcError
-from interceptor.sidecar import secrets
-from interceptor.sidecar.sdsstream import TYPE, Form
+from interceptor.sidecar import secretfile, secrets
+from interceptor.sidecar.sdsstream import TYPE, Form, Secret
 from interceptor.sidecar.secrets import Secrets
 
 SOCKET = "sds.sock"
@@ -152,6 +153,33 @@ def test_secrets_of_files_are_followed_and_what_was_good_stays(
             second, _ = await client.hear()
             assert second.validation_context.trusted_ca.inline_bytes == ROOTS * 2
             assert server.status().sent == 2, "the half was not sent"
+
+    asyncio.run(go())
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "LOOK_S", 0.02)
+    monkeypatch.setattr(secrets, "AGAIN", 3)
+    path, tried = folder / "root.pem", []
+    path.write_bytes(ROOTS)
+    read = secretfile.read
+
+    def fail_at_first(name: str, reader: secretfile.Reader) -> Secret:
+        tried.append(name)
+        if len(tried) == 1:
+            raise InterceptorError("no memory for a child")
+        return read(name, reader)
+
+    monkeypatch.setattr(secretfile, "read", fail_at_first)
+
+    async def go() -> None:
+        async with serving(folder) as (_, channel):
+            client = Client(channel, Form.DELTA)
+            await client.ask(f"file-root:{path}")
+            assert (await client.hear())[0].validation_context.trusted_ca.inline_bytes == ROOTS
+            assert len(tried) == 2
 
     asyncio.run(go())
 
