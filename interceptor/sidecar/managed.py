@@ -88,7 +88,7 @@ class Managed:
         where another control plane configures it, that is none of our faults: it is waited for a
         little, and the daemon goes on."""
         folder.prepare(self._wanted, self._files, self._log_path)
-        await self.feed.follow(Difference(tuple(table.hosts.values()), peers=table.peers))
+        await self.feed.follow(Difference(tuple(table.hosts.values()), peers=table.peers or None))
         await self.feed.open()
         await self.process.start()
         if await self.process.wait_live(LIVE_S if self._is_ours else RELAYED_LIVE_S):

@@ -41,7 +41,7 @@ class Snapshot:
 
 def build(table: MeshTable, settings: Settings) -> Snapshot:
     """Every resource of ``table``."""
-    whole = Difference(tuple(table.hosts.values()), peers=table.peers)
+    whole = Difference(tuple(table.hosts.values()), peers=table.peers or None)
     return update(empty(settings), whole)[0]
 
 
