@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 from interceptor import inquiry
 from interceptor.debug import chain, diagnosis
@@ -78,3 +79,14 @@ def test_an_answer_that_is_not_ours_is_bad() -> None:
 def test_a_flow_that_passes_has_no_sidecar() -> None:
     made = sick.case(name="www.corp.example")
     assert set(links(made)) == {Step.TABLE, Step.NAME}
+
+
+def test_an_endpoint_of_another_network_says_how_it_is_reached() -> None:
+    gateways = ((ip_address("198.51.100.1"), 15443),)
+    near = sick.REVIEWS.endpoints[0]
+    plain = replace(near, network="far", gateways=gateways)
+    made = sick.case(replace(sick.REVIEWS, endpoints=(near, plain, replace(plain, identity="a"))))
+    lines = links(made)[Step.ENDPOINTS].detail
+    assert "network" not in lines[0]
+    assert "in network far behind 198.51.100.1:15443: left out, for it speaks no" in lines[1]
+    assert "in network far behind 198.51.100.1:15443: called through it" in lines[2]

@@ -144,3 +144,16 @@ def test_of_a_headless_service_all_speak_tls_or_none() -> None:
         f"spiffe://example.org/{path}" for path in (SHOP, WEB)
     ]
     assert not both.transport_socket_matches
+
+
+def test_behind_a_gateway_any_account_of_the_service_may_answer() -> None:
+    """A gateway is one endpoint, and which of those behind it answers is not ours to choose."""
+    far = replace(SECOND, network="far", gateways=((ip_address("198.51.100.1"), 15443),))
+    tls, plain = made(replace(HOST, endpoints=(FIRST, far))).transport_socket_matches
+    assert names(tls.transport_socket) == [
+        f"spiffe://example.org/{SHOP}",
+        f"spiffe://example.org/{WEB}",
+    ]
+    assert dict(tls.match.items()) == {"tlsMode": "istio"}
+    assert upstream(tls.transport_socket).sni == "outbound_.80_._.web.vm"
+    assert plain.name == "tlsMode-disabled"
