@@ -232,6 +232,6 @@ def _observe_routes(case: Case) -> frozenset[Address]:
     addresses = {
         endpoint.address
         for endpoint in (host.endpoints[:ENDPOINTS] if host is not None else ())
-        if not isinstance(endpoint.address, str)
+        if not isinstance(endpoint.address, str) and not endpoint.gateways
     }
     return frozenset(address for address in addresses if not dial.has_route(address))

@@ -141,7 +141,8 @@ def _direct(case: Case) -> tuple[Connected, ...]:
     if os.geteuid() != 0 or case.called is None or case.called[1] is None:
         return ()
     host, port = case.called
-    ready = [each for each in host.endpoints if each.ready and not isinstance(each.address, str)]
+    near = (each for each in host.endpoints if each.ready and not each.gateways)
+    ready = [each for each in near if not isinstance(each.address, str)]
     way = Way(mark=case.config.capture.mark)
     return tuple(_try(each, port, way) for each in ready[:DIRECT] if port is not None)
 

@@ -99,6 +99,8 @@ def _of_endpoints(case: Case, host: Host, port: Port) -> Iterator[Finding]:
         )
     elif not ready:
         yield _down(host, tuple(f"{each.address}: not ready" for each in host.endpoints))
+    elif all(each.gateways and not each.identity for each in ready):
+        yield _out_of_reach(host, ready)
     elif _is_ipv6_only(ready) and _are_unrouted(case, ready):
         yield Finding(
             Cause.IPV6_ONLY,
@@ -124,6 +126,18 @@ def _is_ipv6_only(endpoints: tuple[Endpoint, ...]) -> bool:
 
 def _are_unrouted(case: Case, endpoints: tuple[Endpoint, ...]) -> bool:
     return all(endpoint.address in case.unrouted for endpoint in endpoints)
+
+
+def _out_of_reach(host: Host, far: tuple[Endpoint, ...]) -> Finding:
+    return Finding(
+        Cause.ENDPOINTS_DOWN,
+        Step.ENDPOINTS,
+        f"every endpoint of {host.name} is in another network, and none speaks mutual TLS",
+        tuple(f"{each.address}: in network {each.network}" for each in far),
+        "label what serves it security.istio.io/tlsMode: istio and give it an identity, or set "
+        "node.network to its network where this VM reaches it",
+        f"interceptor mesh show {host.name}",
+    )
 
 
 def _down(host: Host, evidence: tuple[str, ...]) -> Finding:

@@ -181,7 +181,7 @@ def test_a_service_without_mutual_tls_is_not_called_through_a_gateway(place: Pla
     place.write(MESH.replace(TLS, ""))
     try:
         wait_until(lambda: not place.is_served(), "the endpoint left out", 15)
-        assert "left out, for it speaks no mutual TLS" in place.explain()
+        assert "in another network, and none speaks mutual TLS" in place.explain()
     finally:
         place.write()
     wait_until(place.is_served, "the endpoint back", 15)

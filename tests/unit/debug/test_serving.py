@@ -114,3 +114,14 @@ def test_http_at_a_databases_port_is_told_without_a_probe() -> None:
 def test_what_a_port_carries_is_known_by_its_name_or_by_its_document() -> None:
     assert serving.carried(sick.HTTP) == "HTTP by its name 'http'"
     assert serving.carried(Port("web", 80, AppProtocol.HTTP)) == "HTTP by its document"
+
+
+def test_endpoints_behind_a_gateway_that_speak_no_mutual_tls_are_out_of_reach() -> None:
+    gateways = ((ip_address("198.51.100.1"), 15443),)
+    far = Endpoint(ip_address("192.0.2.7"), network="far", gateways=gateways)
+    (found,) = serving.diagnose(sick.case(reviews(far)))
+    assert found.cause is Cause.ENDPOINTS_DOWN
+    assert found.evidence == ("192.0.2.7: in network far",)
+    assert "security.istio.io/tlsMode" in found.cure
+    assert causes(sick.case(reviews(far, replace(far, identity="ns/a/sa/b")))) == []
+    assert causes(sick.case(reviews(far, replace(far, gateways=())))) == []
