@@ -16,7 +16,7 @@ from interceptor.errors import InterceptorError
 from interceptor.host import admission, handshake, lookup, passing, rpc
 from interceptor.host.admission import Admission, Pair
 from interceptor.host.backoff import Backoff
-from interceptor.host.lookup import LookupFailed
+from interceptor.host.lookup import LookupFailed, Manner
 from interceptor.host.outlet import Outlet, open_outlet
 from interceptor.host.rpc import RpcError, Tls
 
@@ -63,7 +63,8 @@ class Target:
     def __init__(self, config: Config, addresses: tuple[str, ...], admission: Admission) -> None:
         self._addresses, self.admission = addresses, admission
         self._timeout_s = config.mesh.istiod.connect_timeout_ms / 1000
-        self._mark, self._gid = config.capture.mark, config.sidecar.gid
+        self._mark = config.capture.mark
+        self._manner = Manner(config.sidecar.gid, self._mark, config.dns.resolv_conf)
         self._backoff, self._turn, self._must_wait = Backoff(), 0, False
         self.address, self.last_error, self.failures = addresses[0], "", 0
 
@@ -118,7 +119,7 @@ class Target:
     async def _open(self, host: str, port: int) -> Connection:
         tls = self.admission.tls(host, port)
         try:
-            found = await lookup.find(host, self._gid, self._timeout_s)
+            found = await lookup.find(host, self._manner, self._timeout_s)
         except LookupFailed as error:
             raise Unreachable(
                 f"{host} cannot be found: {error}; give it in /etc/hosts, or name an address"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,18 @@ from tests.netns import istiod
 from tests.netns.istiod import ADDRESS, HOST, REVIEWS, Member, entry
 
 pytestmark = [pytest.mark.root, pytest.mark.envoy]
+
+TRAP = """
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: trap, namespace: bookinfo}
+spec:
+  hosts: [www.corp.example]
+  addresses: [10.96.7.7]
+  resolution: STATIC
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  endpoints: [{address: 10.77.0.61}]
+"""
 
 
 @pytest.fixture(scope="module", params=["ebpf", "nftables"])
@@ -54,3 +67,18 @@ def test_the_control_plane_sees_the_vm_itself_and_no_proxy(vm: Member) -> None:
     assert (
         vm.lab.run(HOST, ("ss", "-Htn", "src", f":{istiod.PORT}")).stdout.count("10.77.0.10") == 2
     )
+
+
+def test_a_name_is_looked_up_as_the_host_knows_it_and_not_as_the_mesh_answers(
+    vm: Member,
+) -> None:
+    """The mesh's address of its own control plane may only work within the cluster."""
+    program = (
+        "import asyncio, sys; from interceptor.host.lookup import Manner, find; "
+        "print(*asyncio.run(find(sys.argv[1], Manner(0, int(sys.argv[2])), 5)))"
+    )
+    vm.control.write("trap.yaml", TRAP)
+    vm.wait(lambda: vm.dig("www.corp.example") == ["10.96.7.7"], "the mesh's answer")
+    argv = (sys.executable, "-c", program, "www.corp.example")
+    assert "10.96.7.7" in vm.run(*argv, "0"), "as every program of the VM is answered"
+    assert vm.run(*argv, str(0x1DC0)).split()[0] == "10.77.0.61"

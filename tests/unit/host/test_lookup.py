@@ -11,23 +11,24 @@ from pathlib import Path
 import pytest
 
 from interceptor.host import lookup
-from interceptor.host.lookup import LookupFailed
+from interceptor.host.lookup import LookupFailed, Manner
 
 
 def test_a_name_of_the_hosts_file_and_an_address_are_found() -> None:
-    assert "127.0.0.1" in asyncio.run(lookup.find("localhost", os.getgid(), 20))
-    assert asyncio.run(lookup.find("192.0.2.7", os.getgid(), 20)) == ("192.0.2.7",)
+    assert "127.0.0.1" in asyncio.run(lookup.find("localhost", Manner(os.getgid()), 20))
+    assert asyncio.run(lookup.find("192.0.2.7", Manner(os.getgid()), 20)) == ("192.0.2.7",)
 
 
 def test_a_name_that_nobody_can_have_is_told_with_the_reason() -> None:
     with pytest.raises(LookupFailed, match=r"\w"):
-        asyncio.run(lookup.find("a..b", os.getgid(), 20))
+        asyncio.run(lookup.find("a..b", Manner(os.getgid()), 20))
 
 
 def test_a_name_server_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_ask", lambda *_: ())
     monkeypatch.setattr(lookup, "_observe", lambda _host: time.sleep(0.3) or ((), "late"))
     with pytest.raises(LookupFailed, match=r"no name server answers in 0\.05 s"):
-        asyncio.run(lookup.find("a.test", os.getgid(), 0.05))
+        asyncio.run(lookup.find("a.test", Manner(os.getgid()), 0.05))
     time.sleep(0.4)
 
 
@@ -44,7 +45,8 @@ def test_the_thread_that_asks_is_in_the_sidecars_group_and_no_other_is(
         groups[-1] = groups.pop(threading.get_native_id())
         return ("192.0.2.1",), ""
 
+    monkeypatch.setattr(lookup, "_ask", lambda *_: ())
     monkeypatch.setattr(lookup, "_observe", observe)
-    asyncio.run(lookup.find("a.test", 1337, 20))
+    asyncio.run(lookup.find("a.test", Manner(1337), 20))
     assert groups.pop(-1) == "1337"
     assert set(groups.values()) == {str(os.getegid())}
