@@ -16,7 +16,6 @@ from interceptor import assembly
 from interceptor.config import DEFAULT_PATH, Config
 from interceptor.config.membership import STATE
 from interceptor.debug import control
-from interceptor.debug.status import render
 from interceptor.errors import ConfigError, InterceptorError, Problem
 from interceptor.host import lock, unit
 from interceptor.host.footprint import Draft, Footprint
@@ -122,7 +121,7 @@ def join(drafts: tuple[Draft, ...], setting: Setting, joining: Joining, tell: Te
         limit_s = max(setting.timeout_s, unit.ORDER_LIMIT_S)
         done = unit.apply("restart", UNIT, limit_s=limit_s)
         if not done:
-            raise InterceptorError(_failure(done.stderr))
+            raise InterceptorError(_failure(f"does not start: {done.stderr}"))
         tell(f"started {UNIT}")
         _await_ready(joining.config, setting.timeout_s)
 
@@ -131,35 +130,44 @@ def _said(error: str, otherwise: str) -> str:
     return error.strip() or otherwise
 
 
-def _failure(reason: str, waits: str = "") -> str:
+def _failure(reason: str) -> str:
     told = unit.read_journal(UNIT).rstrip()
     return (
-        f"{UNIT} does not start: {reason.strip()}\n{told}\n{waits}"
+        f"{told}\n{UNIT}: {reason.strip()}\n"
         "the files stay as they are, and it is tried again; `interceptor leave` undoes all of it"
     )
 
 
 def _await_ready(config: Config, limit_s: float) -> None:
-    """Until the daemon says that it is ready. Raises InterceptorError with what it waits for."""
+    """Until the daemon is a member by its own word. Raises InterceptorError with what it lacks."""
     end = time.monotonic() + limit_s
     while True:
         try:
-            tree = control.request(config.agent.run_dir, "GET", "/status")
+            lacks = find_obstacle(control.request(config.agent.run_dir, "GET", "/status"))
         except InterceptorError as error:
-            tree = {"waits": str(error)}
-        if isinstance(tree, dict) and tree.get("ready"):
+            lacks = str(error)
+        if not lacks:
             return
         if time.monotonic() > end:
-            raise InterceptorError(_failure(f"not ready after {limit_s:g} s", _waits(tree)))
+            raise InterceptorError(_failure(f"no member after {limit_s:g} s: {lacks}"))
         time.sleep(POLL_S)
 
 
-def _waits(tree: object) -> str:
-    """What a daemon that is not ready says of control plane, identity and registration: there an
-    unknown group or a token that istiod does not take stands."""
-    told = tree if isinstance(tree, dict) else {}
-    parts = {key: told[key] for key in ("control_plane", "identity", "workload") if told.get(key)}
-    return render(parts)
+def find_obstacle(status: object) -> str:
+    """What a daemon that runs is no member for, by its status; empty where it is one. A group
+    that istiod does not know is told here, or a token that it does not take."""
+    tree = status if isinstance(status, dict) else {}
+    plane, identity, workload = (
+        tree.get(key) or {} for key in ("control_plane", "identity", "workload")
+    )
+    found = [] if tree.get("ready") else [str(tree.get("why") or "it is not ready")]
+    if plane.get("connected") is False:
+        found.append(f"control plane {plane.get('address')}: {plane.get('last_error', '')}")
+    if identity.get("provider") in ("istiod", "local") and not identity.get("not_after"):
+        found.append(f"no certificate yet: {identity.get('last_error', '')}")
+    if workload.get("problem"):
+        found.append(f"registration: {workload['problem']}")
+    return "\n  ".join(found)
 
 
 def leave(root: Path, tell: Tell) -> None:

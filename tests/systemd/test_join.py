@@ -171,6 +171,14 @@ def test_a_bundle_for_istiod_makes_a_member_with_a_certificate(image: Image, boo
     assert "spiffe://cluster.local/ns/bookinfo/sa/default" in machine.sh("interceptor status")
     assert PLANE not in machine.sh("cat /etc/hosts")
 
+    # The same VM by a group that the control plane does not have.
+    machine.sh("cd /root; tar -xzf vm.tar.gz; sed -i s/GROUP=.web/GROUP=\\'none/ vm/cluster.env")
+    unknown = ["interceptor", "join", "/root/vm", "--yes", "--timeout", "6"]
+    refused = machine.run(unknown, timeout_s=240, check=False)
+    assert refused.code == 1
+    assert "WorkloadGroup bookinfo/none" in refused.stderr
+    machine.sh("rm -r /root/vm")
+
     machine.sh("interceptor leave", timeout_s=120)
     left = difference(before, manifest(machine))
     assert not left, left

@@ -148,3 +148,31 @@ def test_only_root_joins_a_host_and_only_one_agent_is_on_it() -> None:
     found = enlistment.check_host(Setting())
     assert all(problem.where == "(host)" for problem in found)
     assert enlistment.check_host(Setting(Path("/nowhere"))) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ({"ready": True}, ""),
+        ({"ready": True, "control_plane": {"connected": True}, "workload": {"problem": ""}}, ""),
+        ({"ready": True, "identity": {"provider": "istiod", "not_after": "2030"}}, ""),
+        ({"ready": True, "identity": {"provider": "socket"}}, ""),
+        ({"ready": False, "why": "no table"}, "no table"),
+        ({}, "not ready"),
+        (
+            {"ready": True, "control_plane": {"connected": False, "last_error": "refused"}},
+            "refused",
+        ),
+        ({"ready": True, "workload": {"problem": "no such group"}}, "no such group"),
+        (
+            {"ready": True, "identity": {"provider": "istiod", "last_error": "token ended"}},
+            "no certificate yet: token ended",
+        ),
+    ],
+)
+def test_a_daemon_is_a_member_only_when_nothing_stands_in_the_way(
+    status: dict[str, object], said: str
+) -> None:
+    found = enlistment.find_obstacle(status)
+    assert bool(found) is bool(said)
+    assert said in found
