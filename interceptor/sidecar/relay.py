@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 SERVICE = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 QUIET_S = 0.05
 SETTLED_S = 0.5  # how long a table waits for Envoy
-REPLACED = RpcError("ABORTED", "Envoy has begun another stream")
 
 
 class Line(Protocol):
@@ -156,7 +155,7 @@ class Relay:
         try:
             await asyncio.wait((carrying, replaced), return_when=asyncio.FIRST_COMPLETED)
             if not carrying.done():
-                raise REPLACED
+                raise RpcError("ABORTED", "Envoy has begun another stream")
             carrying.result()
         finally:
             self._streams -= 1

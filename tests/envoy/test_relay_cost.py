@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.root, pytest.mark.envoy]
 __all__ = ["make_member", "plane", "servers"]  # fixtures
 
 SERVICES = 1_000
-ROUNDS = 30
+ROUNDS = 20
 ENDPOINTS = ("10.77.0.2", "10.77.0.3")
 
 
