@@ -270,7 +270,7 @@ WALL_CLOCK = {
     "checkup.py": "the year, which is only shown",
     "host/admission.py": "whether a token has ended, where it was refused; only told",
     "host/handshake.py": "this host's date, shown beside a certificate's refusal",
-    "workload/certificate.py": "certificates and tokens are dated by others; who goes by it asks it",
+    "workload/certificate.py": "certificates and tokens are dated by others: who goes by it asks",
     "workload/signing.py": "the dates in a certificate",
     "source/moment.py": "the date of the last good table, which is only shown",
     "debug/event.py": "when something was decided, which is only shown",
