@@ -23,7 +23,7 @@ async def explain(opened: socket.socket, tls: Tls, timeout_s: float) -> str:
     """Shake hands on a connection, which is closed then. "" where nothing is wrong."""
     try:
         context = _context(tls)
-    except (ssl.SSLError, ValueError) as error:
+    except (OSError, ValueError) as error:
         opened.close()
         return f"the root certificate or our own cannot be used: {_reason(error)}"
     try:
@@ -91,5 +91,5 @@ def _of_certificate(error: ssl.SSLCertVerificationError, name: str) -> str:
     return f"its certificate is not good: {error.verify_message}"
 
 
-def _reason(error: ssl.SSLError | ValueError) -> str:
+def _reason(error: OSError | ValueError) -> str:
     return str(getattr(error, "reason", "") or error).replace("_", " ").lower()

@@ -22,6 +22,8 @@ import grpc.aio
 from interceptor.errors import InterceptorError
 
 _NO_METADATA: Mapping[str, str] = {}
+_UNKNOWN = "Internal error from Core"  # cygrpc's, of a batch that the core refused
+_LOOKS, _LOOK_S = 50, 0.01
 _PROBE = "/interceptor.None/None"  # fails at once where there is no connection, and says why
 
 
@@ -79,10 +81,8 @@ class Call:
         """Waits while the peer takes no more. Raises RpcError when the call is over."""
         try:
             await self._call.write(message)
-        except asyncio.InvalidStateError as error:
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError) as error:
             raise await self._ended() from error
-        except grpc.aio.AioRpcError as error:
-            raise _error(error) from error
         except asyncio.CancelledError as error:
             raise self._cancelled(error) from error
 
@@ -105,8 +105,14 @@ class Call:
         self._call.cancel()
 
     async def _ended(self) -> RpcError:
-        code = await self._call.code()
-        return RpcError(code.name, await self._call.details() or "the stream has ended")
+        """How the call ended. A message that was sent as the peer refused the call fails of "an
+        internal error" first, and the peer's own status comes a moment later."""
+        for _ in range(_LOOKS):
+            code, details = await self._call.code(), await self._call.details() or ""
+            if details != _UNKNOWN:
+                break
+            await asyncio.sleep(_LOOK_S)
+        return RpcError(code.name, details or "the stream has ended")
 
     def _cancelled(self, error: asyncio.CancelledError) -> BaseException:
         """grpc raises CancelledError for a call that was cancelled, which is not this task."""

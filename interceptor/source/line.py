@@ -13,6 +13,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
+from interceptor.host.endure import PASSING
 from interceptor.host.rpc import Call, RpcError
 from interceptor.source.dialogue import Dialogue, Form, Node, NoResponse, Told
 
@@ -96,12 +97,14 @@ class Line:
     # --- one stream
 
     async def _attend(self, connection: Connection) -> None:
-        """Never raises RpcError: how it ended is noted."""
-        dialogue = Dialogue(self.form, await asyncio.to_thread(self._node))
-        call = connection.stream(dialogue.form.method)
-        patience = asyncio.get_running_loop().call_later(self._patience_s, call.cancel)
+        """Never raises what a host may get over: how it ended is noted."""
+        call: Call | None = None
+        patience: asyncio.TimerHandle | None = None
         telling: asyncio.Task[None] | None = None
         try:
+            dialogue = Dialogue(self.form, await asyncio.to_thread(self._node))
+            call = connection.stream(dialogue.form.method)
+            patience = asyncio.get_running_loop().call_later(self._patience_s, call.cancel)
             await self.send(call, dialogue.begin())
             self._current = dialogue, call
             telling = asyncio.create_task(self._keep_telling(dialogue, call))
@@ -111,14 +114,13 @@ class Line:
             self._end(None)
         except RpcError as error:
             self._end(error)
-        except NoResponse as error:
+        except (NoResponse, *PASSING) as error:
             self._end(RpcError("INTERNAL", str(error)))
         finally:
             self._current = None
-            patience.cancel()
-            call.cancel()
-            if telling is not None:
-                telling.cancel()
+            for each in (patience, call, telling):
+                if each is not None:
+                    each.cancel()
 
     def _hear(self, dialogue: Dialogue, call: Call, data: bytes) -> bool:
         """Whether it was about names."""

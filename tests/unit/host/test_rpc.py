@@ -18,7 +18,9 @@ from interceptor.host import rpc, rpcserver
 from interceptor.host.rpc import Keepalive, RpcError, Tls
 from interceptor.host.rpcserver import Link, ServerTls, Stream, Unary
 
-ECHO, UPPER, REFUSE, WHO = (f"/test.Service/{name}" for name in ("Echo", "Upper", "Refuse", "Who"))
+ECHO, UPPER, REFUSE, WHO, DENY = (
+    f"/test.Service/{name}" for name in ("Echo", "Upper", "Refuse", "Who", "Deny")
+)
 WAIT_S = 20
 
 
@@ -36,6 +38,10 @@ async def refuse(link: Link) -> None:
     raise RpcError("FAILED_PRECONDITION", "no such group")
 
 
+async def deny(_link: Link) -> None:
+    raise RpcError("UNAUTHENTICATED", "who are you?")
+
+
 async def who(_request: bytes, link: Link) -> bytes:
     return link.peer
 
@@ -45,6 +51,7 @@ METHODS: rpcserver.Methods = {
     UPPER: Unary(upper),
     REFUSE: Stream(refuse),
     WHO: Unary(who),
+    DENY: Stream(deny),
 }
 
 
@@ -155,6 +162,23 @@ def test_a_refusal_tells_its_code_and_reason(path: Path) -> None:
                 await call.send(b"more")
             with pytest.raises(RpcError, match="UNIMPLEMENTED"):
                 await channel.call("/test.Service/Nothing", b"")
+
+    asyncio.run(go())
+
+
+def test_who_refuses_before_the_first_word_is_quoted_whoever_is_faster(path: Path) -> None:
+    async def speak(call: rpc.Call) -> None:
+        await call.send(b"")
+        await call.receive()
+
+    async def go() -> None:
+        async with serving(path) as channel:
+            await channel.ready(WAIT_S)
+            for pause_s in (0, 0.001, 0.005, 0.02) * 10:
+                call = channel.stream(DENY)
+                await asyncio.sleep(pause_s)
+                with pytest.raises(RpcError, match="UNAUTHENTICATED: who are you"):
+                    await speak(call)
 
     asyncio.run(go())
 

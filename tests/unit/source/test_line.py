@@ -159,3 +159,16 @@ def test_only_the_newest_response_is_handed_over_and_answered() -> None:
         ]
 
     asyncio.run(go())
+
+
+def test_a_vm_whose_own_address_cannot_be_found_is_no_end_of_the_source() -> None:
+    def node() -> Node:
+        raise OSError("no routes")
+
+    async def go() -> None:
+        target = Target(Call())
+        line = Line(target, node, "delta")
+        await run(line, lambda: line.reason)
+        assert line.reason == "INTERNAL: no routes"
+
+    asyncio.run(go())
