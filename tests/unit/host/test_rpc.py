@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
+import grpc.aio
 import pytest
 
 from interceptor.errors import InterceptorError
@@ -343,5 +345,32 @@ def test_a_peer_that_vanishes_without_a_word_is_noticed_by_keepalive() -> None:
                     await call.receive()
             await channel.close()
         await server.close()
+
+    asyncio.run(go())
+
+
+class Overtaken:
+    """A call whose peer's status comes after the failure of a message, as grpc has it at times."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def write(self, _message: bytes) -> None:
+        code, nothing = grpc.StatusCode.INTERNAL, grpc.aio.Metadata()
+        raise grpc.aio.AioRpcError(code, nothing, nothing, "Internal error from Core")
+
+    async def code(self) -> grpc.StatusCode:
+        self.looks += 1
+        is_there = self.looks > 2
+        return grpc.StatusCode.UNAUTHENTICATED if is_there else grpc.StatusCode.INTERNAL
+
+    async def details(self) -> str:
+        return "who are you?" if self.looks > 2 else "Internal error from Core"
+
+
+def test_the_status_of_the_peer_counts_and_not_the_failure_that_it_causes() -> None:
+    async def go() -> None:
+        with pytest.raises(RpcError, match="UNAUTHENTICATED: who are you"):
+            await rpc.Call(Overtaken()).send(b"")
 
     asyncio.run(go())
