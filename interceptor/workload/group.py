@@ -98,15 +98,10 @@ def parse_group(text: str, where: str, name: str = "", namespace: str = "") -> G
     """
     checked = parse.parse(text.encode(), where)
     if not any(isinstance(one, Checked) for found in checked.pieces.values() for one in found):
-        kinds = ", ".join(checked.ignored) or "none"
+        kinds = ", ".join(map(_title, _trees(text))) or "none"
         problem = Problem(where, "kind", kinds, f"a document of kind {KIND}, apiVersion {VERSION}")
         raise ConfigError([problem])
-    trees = [
-        tree
-        for piece in document.split(text.encode())
-        for tree in yaml.load_all(piece.text, Loader=yaml.CSafeLoader)
-        if isinstance(tree, dict) and tree.get("kind") == KIND
-    ]
+    trees = [tree for tree in _trees(text) if tree.get("kind") == KIND]
     groups = [decode(tree, namespace) for tree in trees]
     chosen = [group for group in groups if name in ("", group.name)]
     if len(chosen) != 1:
@@ -114,6 +109,21 @@ def parse_group(text: str, where: str, name: str = "", namespace: str = "") -> G
         legal = f"a {KIND} that is in the file once" if name else f"one {KIND}; name it with --name"
         raise ConfigError([Problem(where, "metadata.name", name or names, f"{legal}: {names}")])
     return chosen[0]
+
+
+def _trees(text: str) -> list[dict[str, JSON]]:
+    return [
+        tree
+        for piece in document.split(text.encode())
+        for tree in yaml.load_all(piece.text, Loader=yaml.CSafeLoader)
+        if isinstance(tree, dict)
+    ]
+
+
+def _title(tree: Mapping[str, JSON]) -> str:
+    metadata = _map(tree, "metadata")
+    place = f"{metadata.get('namespace') or 'default'}/{metadata.get('name', '')}"
+    return f"{tree.get('kind')} {place}"
 
 
 def decode(tree: Mapping[str, JSON], namespace: str = "") -> Group:
