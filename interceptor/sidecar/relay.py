@@ -138,7 +138,9 @@ class Relay:
                 address=self._dial.address,
                 ends=self._ends,
                 failures=self._dial.failures,
-                last_error=self._last_error if self._is_up else self._dial.last_error,
+                last_error=self._last_error
+                if self._is_up
+                else (self._dial.last_error or self._last_error),
             ),
         )
 
