@@ -86,11 +86,18 @@ def survives(stage: Stage) -> None:
         assert stage.dial(vip).way == "sidecar"
 
 
+def has_worker(stage: Stage) -> bool:
+    """Whether the DNS worker is there: it answers what has waited, and ends then."""
+    files = (Path(f"/proc/{pid}/cmdline") for pid in stage.lab.pids("vm"))
+    return any(b"interceptor.dns.worker" in file.read_bytes() for file in files if file.exists())
+
+
 def answers(stage: Stage) -> None:
     """While there is no agent at all, until it is back."""
     agent = stage.running()
     agent.kill()
     try:
+        wait_until(lambda: not has_worker(stage), "the worker's end", 10)
         for number, server in enumerate(SERVERS):
             assert stage.addresses(server, "www.corp.example") == [WWW[number]]
         for number, server in enumerate(SERVERS):
