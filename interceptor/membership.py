@@ -159,7 +159,7 @@ class Membership:
             return str(error)
         managed = self._sidecar()
         uplink = managed.feed.status().uplink if managed is not None else None
-        return uplink.last_error if uplink is not None else ""
+        return uplink.last_error if uplink is not None and not uplink.is_up else ""
 
     def status(self) -> dict[str, object]:
         """The parts of `status` that are about this VM as a member."""
