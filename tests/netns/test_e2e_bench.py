@@ -25,7 +25,17 @@ ONCE = {"dns-100k"}
 """Parts that differ from another in nothing but their amounts."""
 
 
-@pytest.mark.parametrize("part", [part.name for part in program.PARTS if part.name not in ONCE])
+SHORT = {"dns", "push"}
+"""What the gate runs: they bring up all that the others need. The rest is long."""
+
+
+def pick(name: str) -> object:
+    return pytest.param(name, marks=() if name in SHORT else pytest.mark.long)
+
+
+@pytest.mark.parametrize(
+    "part", [pick(part.name) for part in program.PARTS if part.name not in ONCE]
+)
 def test_a_quick_run_measures_every_variant(tmp_path: Path, part: str) -> None:
     backends = BACKENDS.get(part, ("ebpf",))
     argv = [sys.executable, "-m", "interceptor.lab.bench", "--quick", "--docs", str(tmp_path), part]
