@@ -13,7 +13,7 @@ import pytest
 from tests.netns import istiod
 from tests.netns.istiod import REVIEWS, Member
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 TTL_S = 10
 WHO = "spiffe://cluster.local/ns/bookinfo/sa/default"
