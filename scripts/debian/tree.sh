@@ -15,9 +15,10 @@ place_python() {
 	find "$lib" \( -name __pycache__ -o -name '*.c' -o -name '*.pyx' -o -name '*.pyi' \) \
 		! -path '*/interceptor/lab/*.c' -prune -exec rm -rf {} +
 	chmod -R u=rwX,go=rX "$lib"
-	# Compiled against the time that the files will have on the host.
+	# Compiled against the time that the files will have on the host; the order of a set in a
+	# constant follows the seed of hashes.
 	find "$lib" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-	"$python" -m compileall -q -j 1 -s "${lib%/usr/lib/interceptor}" -p / \
+	PYTHONHASHSEED=0 "$python" -m compileall -q -j 1 -s "${lib%/usr/lib/interceptor}" -p / \
 		--invalidation-mode timestamp "$lib"
 }
 

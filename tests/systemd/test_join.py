@@ -145,6 +145,7 @@ def open_control_plane(machine: Machine) -> Path:
     return home / "record"
 
 
+@pytest.mark.long
 def test_a_bundle_for_istiod_makes_a_member_with_a_certificate(image: Image, boot: Boot) -> None:
     """From an archive, by the address of `hosts` and without a line in /etc/hosts."""
     machine = boot(image)

@@ -39,7 +39,8 @@ def test_this_kernel_takes_everything_and_nothing_stays(code: Bytecode) -> None:
     found = trial.observe(lambda: code)
     print(f"trial {(time.perf_counter() - began) * 1000:.0f} ms")
     assert found == trial.Found(True, f"v{LAYOUT}", "", "")
-    assert len(os.listdir("/proc/self/fd")) == before
+    # Fewer where something of another test's is collected meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_program_that_is_refused_is_named_for_its_plane(code: Bytecode) -> None:
