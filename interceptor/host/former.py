@@ -11,6 +11,8 @@ from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
+from interceptor.host import atomic
+
 DRAFT = ".interceptor-new"
 
 
@@ -111,7 +113,7 @@ def replace(path: Path, data: bytes, former: Former) -> None:
         os.fsync(file.fileno())
     settle(draft, former)
     draft.replace(path)
-    sync(path.parent)
+    atomic.sync_folder(path.parent)
 
 
 def settle(path: Path, former: Former) -> None:
@@ -129,16 +131,6 @@ def settle(path: Path, former: Former) -> None:
 def settle_time(path: Path, former: Former) -> None:
     """The time alone, of a folder that is somebody else's."""
     os.utime(path, ns=(former.changed_ns, former.changed_ns), follow_symlinks=False)
-
-
-def sync(folder: Path) -> None:
-    """A rename is on disk when its folder is. Some file systems cannot, and need not."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(path: Path) -> None:

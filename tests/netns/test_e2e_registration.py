@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from interceptor.lab import agent as lab_agent
 from tests.netns import istiod
 from tests.netns.istiod import Member
 
@@ -34,21 +33,9 @@ def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Member]:
     probe = {"exec": {"command": command}, "period_s": 0.3, "timeout_s": 20, "failure_threshold": 1}
     workload = {"group": "shop", "probe": probe}
     on_exit = {"on_exit": "clean"}
-    with istiod.opened() as lab:
-        control = istiod.Control(lab)
-        control.write("shop.yaml", GROUP)
-        control.start()
-        over = istiod.settings(control, {"workload": workload, "agent": on_exit})
-        agent = lab_agent.prepare(lab, "vm", over)
-        try:
-            agent.start(timeout_s=istiod.READY_S)
-            yield Member(agent, control)
-        except Exception as error:
-            error.add_note(agent.log()[-6000:])
-            raise
-        finally:
-            agent.stop()
-            control.kill()
+    over = {"workload": workload, "agent": on_exit}
+    with istiod.member(over, {"shop.yaml": GROUP}) as member:
+        yield member
 
 
 def fit(vm: Member) -> Path:
