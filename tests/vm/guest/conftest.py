@@ -10,6 +10,15 @@ from tests.vm.guest import setup
 from tests.vm.guest.machine import Machine
 from tests.vm.guest.setup import Saved
 
+LONGEST = ("test_join", "test_service", "test_backend")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, lest one of them is left to run alone."""
+    last = len(LONGEST)
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, last))
+
 
 @pytest.fixture(scope="session")
 def saved() -> Saved:

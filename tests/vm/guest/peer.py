@@ -16,12 +16,15 @@ NOT_THE_MESH = "203.0.113.66"
 
 WEB_PORT, LINE_PORT = 8080, 7000
 FIRST_ANSWER = "/var/lib/first/answer"
+MAC, LINK_LOCAL = "02:00:00:00:51:01", "fe80::ff:fe00:5101"
 
 UP = f"""\
 #!/bin/sh
 set -eu
 ip netns add peer
-ip link add up0 type veth peer name up1 netns peer
+# The same after each boot, and so its addresses: a look at the host is compared.
+ip link add up0 address {MAC} type veth peer name up1 netns peer
+sysctl -qw net.ipv6.conf.up0.accept_dad=0
 ip -n peer link set lo up
 ip -n peer addr add {PEER}/24 dev up1
 ip -n peer addr add fd00:51::53/64 dev up1 nodad

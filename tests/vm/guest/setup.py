@@ -29,7 +29,8 @@ LOOK = """\
 #!/bin/sh
 # Everything of the host that the agent may change, counters and handles left out.
 ip rule; ip -6 rule
-ip route show table all | grep -v '^default via 10.0.2'; ip -6 route show table all
+ip route show table all | grep -v '^default via 10.0.2' | sort
+ip -6 route show table all | sort
 ip -o link | sed 's/ qlen.*//'; tc qdisc
 for each in up0 lo eth0; do tc filter show dev $each egress; tc filter show dev $each ingress; done
 nft list ruleset
@@ -128,6 +129,7 @@ def make(parts: Parts, disk: Path, bench_s: float) -> Record:
         place_peer(machine)
         place_stretch(machine)
         before = machine.read(MODULES).split()
+        machine.wait_until(f"ip -6 route show table local | grep -q {peer.LINK_LOCAL}")
         machine.run("host-look >" + agent.BEFORE)
         started = time.monotonic()
         said = machine.read(

@@ -1,4 +1,4 @@
-"""What systemd does to the agent: stop, kill, hang, upgrade, reboot."""
+"""What systemd does to the agent: stop, kill, hang, upgrade. (test_join has the reboot.)"""
 
 from __future__ import annotations
 
@@ -88,15 +88,3 @@ def test_an_upgrade_loses_no_connection_and_no_query(machine: Machine) -> None:
     check_alive(machine)
     assert agent.other_answers(asked, peer.OTHER_NAME, peer.OTHER_ADDRESS) == []
     assert agent.other_answers(asked, peer.MESH_NAME, peer.VIP) == []
-
-
-def test_after_a_reboot_the_first_application_is_captured(machine: Machine) -> None:
-    machine.run(f"rm {peer.FIRST_ANSWER}")
-    machine.reboot()
-    machine.wait_until("systemctl is-active first")
-    assert peer.VIP in machine.read(f"cat {peer.FIRST_ANSWER}")
-    ready = int(agent.prop(machine, "ActiveEnterTimestampMonotonic"))
-    first = int(agent.prop(machine, "ExecMainStartTimestampMonotonic", "first"))
-    print(f"ready {ready / 1e6:.1f} s after the kernel, the first application {first / 1e6:.1f} s")
-    assert ready < first
-    agent.wait_ready(machine)
