@@ -17,8 +17,7 @@ from tests.vm.guest.machine import Machine
 
 
 def state_file() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache, "interceptor", "vm", "up")
+    return setup.cache() / "up"
 
 
 def prepare() -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -96,25 +98,45 @@ def script(name: str, *words: str) -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
+def cache() -> Path:
+    """Where trees, disks and snapshots are."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "interceptor", "vm")
+
+
 def open_saved() -> Saved:
     """From the cache, or made, which takes two to five minutes."""
-    tree = script(str(bench.ROOT / "scripts" / "vm"), "root")
-    image = Image(script(str(HERE / "image"), str(tree)))
-    key = bench.key([HERE / f"{name}.py" for name in ("machine", "peer", "qemu", "setup")])
-    folder = image.folder / f"saved-{key}"
-    parts = Parts(image, folder / "bench.raw", tree.parent / "ssh")
-    with (image.folder / "lock").open("w") as lock:
+    bench_key = bench.key([HERE / f"{name}.py" for name in ("machine", "peer", "qemu", "setup")])
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / "saving").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as beside:
+            making = beside.submit(open_bench, cache() / f"bench-{bench_key}.raw")
+            tree = script(str(bench.ROOT / "scripts" / "vm"), "root")
+            image = Image(script(str(HERE / "image"), str(tree)))
+            disk, bench_s = making.result()
+        folder = image.folder / f"saved-{bench_key}"
+        parts = Parts(image, disk, tree.parent / "ssh")
         if not (folder / "record").exists():
             for old in image.folder.glob("saved-*"):
                 shutil.rmtree(old)
             folder.mkdir()
-            started = time.monotonic()
-            with tempfile.TemporaryDirectory(dir=image.folder) as work:
-                bench.build(parts.bench, Path(work))
-            record = make(parts, folder / "disk.qcow2", time.monotonic() - started)
+            record = make(parts, folder / "disk.qcow2", bench_s)
             (folder / "record").write_text(json.dumps(asdict(record), indent=1))
     return Saved.read(parts, folder)
+
+
+def open_bench(disk: Path) -> tuple[Path, float]:
+    """The second disk, and the seconds that it took: it needs nothing of the first."""
+    started = time.monotonic()
+    if not disk.exists():
+        for old in disk.parent.glob("bench-*"):
+            old.unlink()
+        with tempfile.TemporaryDirectory(dir=disk.parent) as work:
+            made = Path(work, "disk")
+            bench.build(made, Path(work))
+            made.rename(disk)
+    return disk, time.monotonic() - started
 
 
 def make(parts: Parts, disk: Path, bench_s: float) -> Record:

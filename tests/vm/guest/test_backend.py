@@ -88,7 +88,8 @@ def test_the_contract_suite_passes(machine: Machine, choice: str) -> None:
     cases = CASES[choice]
     done = machine.run(
         f"cd {bench.CHECKOUT}; export PYTHONDONTWRITEBYTECODE=1\n"
-        f"python3 -m pytest -q --assert=plain -o cache_dir=/run/pytest -W ignore {shlex.join(cases)}",
+        "python3 -m pytest -q --assert=plain -o cache_dir=/run/pytest -W ignore "
+        f"{shlex.join(cases)}",
         timeout_s=SUITE_LIMIT_S,
         check=False,
     )
