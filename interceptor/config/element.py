@@ -60,6 +60,7 @@ ServerAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_server_add
 
 
 class Group(BaseModel):
-    """Keys that belong together; a docstring behind each is its comment in `config show`."""
+    """Keys that belong together; a docstring behind each is its comment in `config show`, which
+    reads them: pydantic's own ``use_attribute_docstrings`` would, at each start of anything."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")

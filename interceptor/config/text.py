@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 from collections.abc import Mapping
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any
 
 import yaml
@@ -164,13 +168,26 @@ def show(config: Config) -> str:
     return "\n".join(out)
 
 
+def _comments(model: type[BaseModel]) -> dict[str, str]:
+    """The docstring behind each key of a group, from the source."""
+    (body,) = ast.parse(dedent(inspect.getsource(model))).body
+    assert isinstance(body, ast.ClassDef)
+    found = {}
+    for key, behind in pairwise(body.body):
+        match key, behind:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(text))):
+                found[name] = text
+    return found
+
+
 def _show_group(group: BaseModel, depth: int) -> list[str]:
     out: list[str] = []
     pad = "  " * depth
     plain = group.model_dump(mode="json")
-    for name, field in type(group).model_fields.items():
+    comments = _comments(type(group))
+    for name in type(group).model_fields:
         value = getattr(group, name)
-        comment = field.description or (
+        comment = comments.get(name) or (
             (type(value).__doc__ or "").strip() if isinstance(value, BaseModel) else ""
         )
         if comment:

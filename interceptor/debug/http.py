@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from aiohttp import web
 
 from interceptor.debug import selection
 from interceptor.debug.selection import Selection
+from interceptor.debug.web import web
 from interceptor.errors import InterceptorError
 from interceptor.host import serving, tcptable
 
