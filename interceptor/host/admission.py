@@ -41,6 +41,16 @@ class Admission:
     def __init__(self, config: Config, pair: Callable[[], Pair | None] = nothing) -> None:
         self._istiod, self._cluster = config.mesh.istiod, config.node.cluster
         self._pair = pair
+        self._refused = b""
+
+    def note_refused(self, chain: bytes) -> None:
+        """A certificate with that chain was refused: it is not shown where there is a token, until
+        `note_failed`. (The mesh's authority may have changed while this VM was off.)"""
+        self._refused = chain
+
+    def note_failed(self) -> None:
+        """An attempt failed of something else: the next one shows whatever there is."""
+        self._refused = b""
 
     def is_secret(self, port: int) -> bool:
         """Whether TLS is spoken there."""
@@ -65,6 +75,8 @@ class Admission:
         if pair is None:
             return Tls(root, server_name=name)
         both = root.rstrip() + b"\n" + pair.roots if pair.roots else root
+        if pair.chain and pair.chain == self._refused and self._token():
+            return Tls(both, server_name=name)
         return Tls(both, pair.chain, pair.key, name)
 
     def metadata(self, *, is_secret: bool) -> dict[str, str]:

@@ -168,10 +168,17 @@ class Target:
         except OSError as again:
             return self._reason(again, ip, port)
         found = await handshake.explain(opened, tls, self._timeout_s)
+        if tls.certificate and found.startswith(handshake.REFUSED):
+            self.admission.note_refused(tls.certificate)
+        else:
+            self.admission.note_failed()
         return f"{ip} port {port}: {found or error}"
 
     def explain(self, error: RpcError) -> str:
         """What a call failed of, for people; with what is wrong with our token where that may be
         the reason."""
-        found = self.admission.explain() if error.code in _REFUSALS else ""
+        found = ""
+        if error.code in _REFUSALS:
+            found = self.admission.explain()
+            self.admission.note_failed()
         return f"{self.address}: {error}" + (f" ({found})" if found else "")

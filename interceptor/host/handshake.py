@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 
 from interceptor.host.rpc import Tls
 
+REFUSED = "it refuses our certificate, or wants one"
+"""How `explain` begins where the other side ended it after it had seen what we show."""
+
 LATE_S = 0.3  # TLS 1.3: a client is told that it is refused only after its handshake is over
 
 # ssl.SSLCertVerificationError.verify_code: X509_V_ERR_* of OpenSSL's x509_vfy.h
@@ -58,7 +61,7 @@ async def _late(reader: asyncio.StreamReader) -> str:
         reason = _reason(error)
     except OSError as error:
         reason = error.strerror or str(error)
-    return f"it refuses our certificate, or wants one: {reason}"
+    return f"{REFUSED}: {reason}"
 
 
 def _context(tls: Tls) -> ssl.SSLContext:

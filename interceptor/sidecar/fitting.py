@@ -12,8 +12,9 @@ front of a connection's own.
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from interceptor.sidecar.envelope import Form
 
@@ -35,6 +36,13 @@ _HTTP = (
     f"{_PREFIX}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 )
 _TLS = f"{_PREFIX}envoy.extensions.transport_sockets.tls.v3."
+
+
+class _Named(Protocol):
+    name: str
+
+
+_Filter = TypeVar("_Filter", bound=_Named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +151,12 @@ class Fitting:
         offered.extend(kept)
         config.value = context.SerializeToString()
 
-    def _drop(self, filters: object) -> None:
+    def _drop(self, filters: MutableSequence[_Filter]) -> None:
         """Of a repeated field of filters, those that Envoy has not."""
-        kept = [each for each in filters if each.name not in self.missing]  # type: ignore[attr-defined]
-        if len(kept) != len(filters):  # type: ignore[arg-type]
-            del filters[:]  # type: ignore[attr-defined]
-            filters.extend(kept)  # type: ignore[attr-defined]
+        kept = [each for each in filters if each.name not in self.missing]
+        if len(kept) != len(filters):
+            del filters[:]
+            filters.extend(kept)
 
 
 def choose(form: Form, request: bytes) -> Fitting | None:

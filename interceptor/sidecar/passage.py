@@ -18,9 +18,9 @@ UNANSWERED = 2  # responses of one type that are kept: a control plane waits for
 REASON_CHARS = 2000
 FOREIGN = "registered implementation for"
 FOREIGN_CURE = (
-    "this Envoy has no such part: use Istio's own build of Envoy (sidecar.binary), or have istiod"
-    " leave out what only that has (PILOT_ENABLE_METADATA_EXCHANGE and PILOT_ENABLE_ALPN_FILTER"
-    " false in its environment, no metrics provider in its mesh configuration)"
+    "this Envoy has no such part, and what asks for it decides too much to be left out: use"
+    " Istio's own build of Envoy (sidecar.binary), or take it out of the mesh's configuration (an"
+    " EnvoyFilter, a WasmPlugin, a provider of the mesh configuration)"
 )
 
 

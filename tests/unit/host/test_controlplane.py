@@ -17,7 +17,10 @@ from interceptor.host.admission import Pair
 from interceptor.host.controlplane import Target, Unreachable
 from interceptor.host.rpc import RpcError
 from interceptor.host.rpcserver import Link, ServerTls, Stream, Unary
+from interceptor.source import line
+from interceptor.source.dialogue import Node
 from tests.controlplane.authority import EXPIRED, FUTURE, Authority, Span
+from tests.controlplane.plane import running
 
 ECHO, WHO = "/test.Service/Echo", "/test.Service/Who"
 HOST = "localhost"
@@ -203,3 +206,41 @@ def test_a_refused_call_tells_what_is_wrong_with_the_token(
     assert "authentication failure (the token" in (found := target.explain(refused))
     assert "expired at 20" in found
     assert "token" not in target.explain(RpcError("UNAVAILABLE", "Socket closed"))
+
+
+def ask_names(target: Target) -> bytes:
+    node = Node(
+        "sidecar~127.0.0.1~vm.default~default.svc.cluster.local", "vm.default", ("", "", ""), {}
+    )
+    return asyncio.run(line.ask(target, node, "auto", 20))
+
+
+def test_a_refused_certificate_is_left_out_for_the_token(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """As istiod after its authority has changed: a certificate may be shown, and has to be good.
+    The VM that was off meanwhile gets in by its token, and so to a new certificate."""
+    mine = authority.issue(("spiffe://cluster.local/ns/default/sa/default",))
+    folder = tmp_path / "mesh"
+    folder.mkdir()
+    (folder / "names.json").write_text('{"a.test": ["10.0.0.1"]}')
+    with running(folder, tls=True) as plane:
+        (tmp_path / "root.pem").write_bytes(plane.authority.root_pem)
+        (tmp_path / "token").write_text(plane.authority.token())
+        target = Target.choose(
+            config(tmp_path, f"{HOST}:{plane.port}"),
+            pair=lambda: Pair(mine.certificate, mine.key),
+        )
+        with pytest.raises(Unreachable, match="refuses our certificate"):
+            ask_names(target)
+        assert b"a.test" in ask_names(target)
+        assert b"a.test" in ask_names(target)
+        # A token that is no good either: whatever there is is shown again.
+        (tmp_path / "token").write_text(plane.authority.token(ttl_s=-60))
+        with pytest.raises(RpcError, match="expired at"):
+            ask_names(target)
+        with pytest.raises(Unreachable, match="refuses our certificate"):
+            ask_names(target)
+        (tmp_path / "token").unlink()
+        with pytest.raises(Unreachable, match="refuses our certificate"):
+            ask_names(target)
