@@ -23,7 +23,7 @@ from interceptor.errors import InterceptorError
 
 _NO_METADATA: Mapping[str, str] = {}
 _UNKNOWN = "Internal error from Core"  # cygrpc's, of a batch that the core refused
-_LOOKS, _LOOK_S = 50, 0.01
+_LOOKS, _LOOK_S = 200, 0.01
 _PROBE = "/interceptor.None/None"  # fails at once where there is no connection, and says why
 
 
@@ -91,7 +91,7 @@ class Call:
         try:
             message = await self._call.read()
         except grpc.aio.AioRpcError as error:
-            raise _error(error) from error
+            raise await self._ended() from error
         except asyncio.CancelledError as error:
             raise self._cancelled(error) from error
         return message if isinstance(message, bytes) else None

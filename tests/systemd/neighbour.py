@@ -61,12 +61,13 @@ class Neighbour:
 class Scene:
     """A machine with a neighbour that has gone through its events without us, and then rests.
 
-    ``rules``: what the host showed after that.
+    ``rules``: what the host showed after that. ``is_queued``: a process of ours is asked for names.
     """
 
     machine: Machine
     neighbour: Neighbour
     rules: Snapshot
+    is_queued: bool = False
 
     @classmethod
     def open(cls, image: Image, neighbour: Neighbour) -> Scene:
@@ -87,6 +88,7 @@ class Scene:
             "/etc/interceptor/interceptor.yaml", yaml.safe_dump(settings(self.machine.lab, over))
         )
         self.machine.systemctl("restart", UNIT)
+        self.is_queued = backend != "ebpf"
 
     def play(self, event: str) -> Load:
         """An event under load, judged."""
@@ -99,7 +101,10 @@ class Scene:
         print(told)
         assert found.asked(OTHER) >= 15, f"no load: {told}"
         assert not found.wrong(), told
-        assert not found.lost(), f"{told} at {found.lost()}\n{self.machine.journal()}"
+        # Whatever waits in a queue when its hook goes is dropped (nf_queue_nf_hook_drop in the
+        # kernel's net/netfilter/nf_queue.c): the query that is asked in that moment.
+        lost = found.lost()
+        assert len(lost) <= self.is_queued, f"{told} at {lost}\n{self.machine.journal()}"
         assert found.gap_s() <= load.PROMISE_S, f"{told}\n{self.machine.journal()}"
         return found
 

@@ -44,11 +44,13 @@ class Bench:
         self.plane = Plane(settings, lambda: (LOCALE, HOSTS), print)
         self.witness = Witness(lambda: self.plane, origin)
         self.told: list[Event] = []
+        self._open: list[asyncio.StreamWriter] = []
 
     async def ask(self, name: str, kind: str = "A") -> tuple[str, int]:
         """Over TCP. Our end; where nobody is behind us, a name that is not ours is a reset."""
         message = bytes(DNSRecord.question(name, kind).pack())
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self._open.append(writer)  # who closes it at once may be gone before it is looked for
         end: tuple[str, int] = writer.get_extra_info("sockname")
         try:
             writer.write(len(message).to_bytes(2, "big") + message)
@@ -56,9 +58,11 @@ class Bench:
             await reader.read()
         except ConnectionError:
             pass
-        finally:
-            writer.close()
         return end
+
+    def close(self) -> None:
+        for writer in self._open:
+            writer.close()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """What happens in another process can only be looked at again and again."""
@@ -77,6 +81,7 @@ def run(work: Callable[[Bench], Awaitable[None]]) -> None:
             async with asyncio.timeout(30):
                 await work(bench)
         finally:
+            bench.close()
             await bench.witness.close()
             await bench.plane.close()
 
