@@ -54,7 +54,11 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(params=[False, True], ids=["alone", "among neighbours"])
+@pytest.fixture(
+    # The chaos suite and tests/systemd have more of these in the gate.
+    params=[False, pytest.param(True, marks=pytest.mark.long)],
+    ids=["alone", "among neighbours"],
+)
 def before(request: pytest.FixtureRequest, lab: Lab) -> Snapshot:
     if request.param:
         add_neighbours(lab, "vm")
